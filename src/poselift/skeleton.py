@@ -1,0 +1,182 @@
+"""Skeletons: named joints with parents, and conversion between them by joint name.
+
+A name means one place on the body in every skeleton: `nose` is the tip of the nose, `head_top` the
+top of the head, `left_hip` the hip that the source reports. The tables are in `skeletons.json`
+beside this file (orders: docs/words.md).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from importlib.resources import files
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poselift.errors import ShapeError, UnknownNameError
+
+# Joints that a source does not name, built from joints that it does name: weights sum to one.
+# The first rule whose joints the source has is taken; a NaN in any of them makes the result NaN.
+RULES: dict[str, tuple[dict[str, float], ...]] = {
+    "pelvis": ({"left_hip": 0.5, "right_hip": 0.5},),
+    "thorax": ({"left_shoulder": 0.5, "right_shoulder": 0.5},),
+    "neck": ({"left_shoulder": 0.5, "right_shoulder": 0.5},),
+    "spine": (
+        {"left_hip": 0.25, "right_hip": 0.25, "left_shoulder": 0.25, "right_shoulder": 0.25},
+        {"pelvis": 0.5, "thorax": 0.5},
+        {"pelvis": 0.5, "neck": 0.5},
+    ),
+    # The line from between the shoulders through the ears, prolonged by 0.6, ends near the vertex.
+    "head_top": (
+        {"left_ear": 0.8, "right_ear": 0.8, "left_shoulder": -0.3, "right_shoulder": -0.3},
+        {"left_eye": 0.8, "right_eye": 0.8, "left_shoulder": -0.3, "right_shoulder": -0.3},
+    ),
+    "left_big_toe": ({"left_foot_index": 1.0},),
+    "right_big_toe": ({"right_foot_index": 1.0},),
+    "left_foot_index": ({"left_big_toe": 1.0},),
+    "right_foot_index": ({"right_big_toe": 1.0},),
+}
+
+# Skeletons whose own thorax, spine or neck are places of their own keep them; detectors that give
+# only surface points get theirs by the rules, even where they print a "neck" of their own making.
+PREFER_RULES = ("thorax", "spine", "head_top")
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """An ordered table joint -> parent ("" for a root)."""
+
+    name: str
+    parent_of: Mapping[str, str] = field(hash=False)
+    kind: str = "keypoints"  # "keypoints" from detectors, "joints" from bodies
+
+    @cached_property
+    def joints(self) -> tuple[str, ...]:
+        """Joint names in order."""
+        return tuple(self.parent_of)
+
+    def __len__(self) -> int:
+        return len(self.parent_of)
+
+    def __contains__(self, joint: object) -> bool:
+        return joint in self.parent_of
+
+    def index(self, joint: str) -> int:
+        """Position of a joint. Raises UnknownNameError."""
+        if joint not in self.parent_of:
+            raise UnknownNameError(f"joint of {self.name}", joint, self.parent_of)
+        return self.joints.index(joint)
+
+    @cached_property
+    def parents(self) -> list[int]:
+        """Index of each joint's parent, -1 for a root."""
+        return [self.joints.index(p) if p else -1 for p in self.parent_of.values()]
+
+    @cached_property
+    def edges(self) -> list[tuple[int, int]]:
+        """Bones as (parent, child) indices."""
+        return [(p, j) for j, p in enumerate(self.parents) if p >= 0]
+
+    @cached_property
+    def mirror(self) -> list[int]:
+        """Index of each joint's left/right twin (itself on the midline)."""
+        return [self.joints.index(_twin(joint, self.parent_of)[0]) for joint in self.joints]
+
+    def side(self, joint: str) -> str:
+        """'left', 'right' or 'middle'."""
+        return _twin(joint, self.parent_of)[1]
+
+
+# How tables write the sides: ours, then BVH (LeftArm, LHipJoint), then ASF (lfemur).
+_SIDES = (("left_", "right_"), ("Left", "Right"), ("L", "R"), ("l", "r"))
+
+
+def _twin(joint: str, names: Mapping[str, str]) -> tuple[str, str]:
+    """The joint on the other side and the side of this one, among `names`."""
+    for left, right in _SIDES:
+        for side, mine, other in (("left", left, right), ("right", right, left)):
+            twin = other + joint.removeprefix(mine)
+            if joint.startswith(mine) and twin in names:
+                return twin, side
+    return joint, "middle"
+
+
+@cache
+def _table() -> dict[str, Skeleton]:
+    text = files("poselift").joinpath("skeletons.json").read_text(encoding="utf-8")
+    return {
+        name: Skeleton(name, entry["joints"], entry["kind"])
+        for name, entry in json.loads(text).items()
+    }
+
+
+def skeletons() -> list[str]:
+    """Names of all skeletons."""
+    return list(_table())
+
+
+def skeleton(name: str) -> Skeleton:
+    """The skeleton of that name. Raises UnknownNameError, which lists the names."""
+    if name not in _table():
+        raise UnknownNameError("skeleton", name, _table())
+    return _table()[name]
+
+
+def conversion(source: Skeleton, target: Skeleton) -> NDArray[np.float64]:
+    """Matrix (J_target, J_source) that turns joints of `source` into those of `target`.
+
+    Same names are copied, missing ones follow `RULES`; a row of NaN marks what cannot be had.
+    """
+    matrix = np.zeros((len(target), len(source)))
+    for row, joint in enumerate(target.joints):
+        weights = _weights(joint, source)
+        if weights is None:
+            matrix[row] = np.nan
+            continue
+        for name, weight in weights.items():
+            matrix[row, source.index(name)] = weight
+    return matrix
+
+
+def _weights(joint: str, source: Skeleton) -> dict[str, float] | None:
+    rules = [rule for rule in RULES.get(joint, ()) if all(name in source for name in rule)]
+    by_rule = source.kind == "keypoints" and joint in PREFER_RULES and rules
+    if joint in source and not by_rule:
+        return {joint: 1.0}
+    return rules[0] if rules else None
+
+
+def convert(
+    points: NDArray[np.floating], source: Skeleton, target: Skeleton
+) -> NDArray[np.floating]:
+    """Joints (..., J_source, C) of one skeleton as those of another (..., J_target, C).
+
+    A joint that the source lacks, or that is built from a NaN, is NaN. Raises ShapeError.
+    """
+    if points.ndim < 2 or points.shape[-2] != len(source):
+        raise ShapeError(
+            f"points of {source.name}",
+            expected=f"(..., {len(source)}, C)",
+            found=points.shape,
+        )
+    matrix = conversion(source, target)
+    out = np.full((*points.shape[:-2], len(target), points.shape[-1]), np.nan)
+    for row, weights in enumerate(matrix):
+        if np.isnan(weights).any():
+            continue
+        used = np.flatnonzero(weights)  # a NaN elsewhere must not spread through 0 * NaN
+        out[..., row, :] = np.einsum("...jc,j->...c", points[..., used, :], weights[used])
+    return out
+
+
+def least_confidence(
+    confidence: NDArray[np.floating], source: Skeleton, target: Skeleton
+) -> NDArray[np.floating]:
+    """Confidence (..., J_source) carried over: the least of the joints a target joint uses."""
+    matrix = conversion(source, target)
+    out = np.full((*confidence.shape[:-1], len(target)), 0.0)
+    for row, weights in enumerate(matrix):
+        if not np.isnan(weights).any():
+            out[..., row] = confidence[..., np.flatnonzero(weights)].min(axis=-1)
+    return out
