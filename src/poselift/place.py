@@ -1,0 +1,158 @@
+"""Place in space: constant bones, a root that moves, a level world with its floor at zero."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from poselift import signal
+from poselift.camera import Camera
+from poselift.errors import InputError
+from poselift.geometry import CAMERA_TO_LEVEL_WORLD, Array, unit
+from poselift.poses import Poses3D
+from poselift.skeleton import Skeleton
+
+# The distance of a person follows from their apparent size, so its noise is far above that of the
+# place in the image; nobody changes it quickly either.
+DEPTH_CUTOFF_HZ = 1.0
+FLOOR_PERCENTILE = 3.0
+
+
+def constant_bones(poses: Poses3D) -> Poses3D:
+    """The same directions with one length per bone: the median over frames and both sides.
+
+    The skeleton's root keeps its place; a frame without the person stays NaN.
+    """
+    lengths = _bone_lengths_m(poses.xyz_m, poses.skeleton)
+    xyz = poses.xyz_m.copy()
+    for parent, child in _root_to_leaves(poses.skeleton):
+        direction = unit(poses.xyz_m[:, child] - poses.xyz_m[:, parent])
+        xyz[:, child] = xyz[:, parent] + direction * lengths[child]
+    return poses.then("constant bone lengths: median over the clip, left = right", xyz_m=xyz)
+
+
+def _bone_lengths_m(xyz_m: Array, skeleton: Skeleton) -> Array:
+    seen = np.isfinite(xyz_m).all(axis=(1, 2))
+    if not seen.any():
+        raise InputError("bone lengths", expected="a frame with a pose", found="none")
+    bones = xyz_m[seen] - xyz_m[seen][:, skeleton.parents]
+    length = np.median(np.linalg.norm(bones, axis=-1), axis=0)
+    return (length + length[skeleton.mirror]) / 2
+
+
+def _root_to_leaves(skeleton: Skeleton) -> list[tuple[int, int]]:
+    """Bones (parent, child), each after the bone that carries its parent."""
+    done = {joint for joint, parent in enumerate(skeleton.parents) if parent < 0}
+    todo, ordered = list(skeleton.edges), []
+    while todo:
+        ready = [edge for edge in todo if edge[0] in done]
+        ordered += ready
+        done |= {child for _, child in ready}
+        todo = [edge for edge in todo if edge[0] not in done]
+    return ordered
+
+
+def root_in_camera_m(poses: Poses3D) -> Array:
+    """Where the root is in camera axes, (T, 3), from the 2D joints; NaN where there is no pose.
+
+    Per frame the shift t that brings the joints P onto their rays rho (slopes): least squares of
+    rho (P_z + t_z) - (P_xy + t_xy), weighted by confidence (3 x 3 normal equations).
+    Raises InputError without observed 2D.
+    """
+    if poses.observed is None:
+        raise InputError("placing the root", expected="the 2D joints it was lifted from")
+    observed = poses.observed.to(poses.skeleton)
+    camera = poses.camera or Camera.guess(observed.size_px)
+    rays = camera.image_to_rays(observed.xy_px)
+    usable = observed.seen & np.isfinite(poses.xyz_m).all(-1)
+    weight = np.where(usable, observed.confidence, 0.0)[..., None]
+    rays, xyz = np.where(weight > 0, rays, 0.0), np.where(weight > 0, poses.xyz_m, 0.0)
+
+    # Rows (1, 0, -rho_x) and (0, 1, -rho_y) times t equal rho P_z - P_xy.
+    eye = np.broadcast_to(np.eye(2), (*rays.shape, 2))
+    rows = np.concatenate([eye, -rays[..., None]], axis=-1)
+    values = rays * xyz[..., 2:] - xyz[..., :2]
+    normal = np.einsum("tjri,tjrk,tjr->tik", rows, rows, np.broadcast_to(weight, rays.shape))
+    right = np.einsum("tjri,tjr,tjr->ti", rows, values, np.broadcast_to(weight, rays.shape))
+    out = np.full((len(xyz), 3), np.nan)
+    solvable = usable.sum(1) >= 3
+    solved = np.linalg.solve(normal[solvable] + 1e-9 * np.eye(3), right[solvable][..., None])[
+        ..., 0
+    ]
+    out[solvable] = np.where(solved[:, 2:] > 0.1, solved, np.nan)
+    return out
+
+
+def in_camera(poses: Poses3D, cutoff_hz: float | None = 6.0) -> Poses3D:
+    """Root-relative poses moved to their place in camera axes (origin: the camera).
+
+    Place in the image and distance are smoothed apart (`cutoff_hz`, `DEPTH_CUTOFF_HZ`); None = raw.
+    """
+    root = root_in_camera_m(poses)
+    slopes, depth = root[:, :2] / root[:, 2:], np.log(root[:, 2:])
+    bridged = signal.fill_gaps(np.concatenate([slopes, depth], 1), poses.time_s, np.inf)
+    bridged = _hold_ends(bridged)
+    if cutoff_hz is not None:
+        slopes = signal.smooth(bridged[:, :2], poses.time_s, cutoff_hz)
+        depth = signal.smooth(bridged[:, 2:], poses.time_s, min(cutoff_hz, DEPTH_CUTOFF_HZ))
+    else:
+        slopes, depth = bridged[:, :2], bridged[:, 2:]
+    distance = np.exp(depth)
+    root = np.concatenate([slopes * distance, distance], axis=1)
+    return poses.then(
+        "root placed on the rays of the 2D joints",
+        xyz_m=poses.xyz_m + root[:, None],
+        origin="camera",
+        camera=poses.camera or Camera.guess(poses.observed.size_px),  # ty: ignore
+    )
+
+
+def _hold_ends(values: Array) -> Array:
+    """Repeat the first and the last known row outward."""
+    known = np.flatnonzero(np.isfinite(values).all(-1))
+    if not len(known):
+        raise InputError("placing the root", expected="a frame with 3 or more seen joints")
+    return values[np.clip(np.arange(len(values)), known[0], known[-1])]
+
+
+def in_world(people: Sequence[Poses3D], pitch_deg: float = 0.0) -> list[Poses3D]:
+    """Everybody of a clip in one level world: z up, floor at z = 0, metres.
+
+    people: origin "camera". A camera without known orientation is taken as level except for
+    `pitch_deg` (positive looks down). The floor is where the lowest joints are; the origin lies on
+    it below the first person's first root.
+    """
+    if not people:
+        return []
+    pitch = np.deg2rad(pitch_deg)
+    tilt = np.array(
+        [
+            [1, 0, 0],
+            [0, np.cos(pitch), np.sin(pitch)],
+            [0, -np.sin(pitch), np.cos(pitch)],
+        ]
+    )
+    turn = CAMERA_TO_LEVEL_WORLD @ tilt
+    turned = [poses.xyz_m @ turn.T for poses in people]
+    shift = -_world_origin(turned)
+    step = f"level world, camera pitch {pitch_deg:g} degrees (assumed), floor at the lowest joints"
+    return [
+        poses.then(
+            step,
+            xyz_m=xyz + shift,
+            axes="world",
+            origin="world",
+            camera=replace(
+                poses.camera or Camera.guess(poses.observed.size_px),  # ty: ignore
+                R_world_to_camera=turn.T,
+                t_world_to_camera_m=-turn.T @ shift,
+            ),
+        )
+        for poses, xyz in zip(people, turned, strict=True)
+    ]
+
+
+def _world_origin(people_m: list[Array]) -> Array:
+    lowest = [xyz[np.isfinite(xyz).all((1, 2))].min(1)[:, 2] for xyz in people_m]
+    first = people_m[0][np.isfinite(people_m[0]).all((1, 2))][0, 0]
+    return np.array([first[0], first[1], np.percentile(np.concatenate(lowest), FLOOR_PERCENTILE)])

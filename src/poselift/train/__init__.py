@@ -1,0 +1,1 @@
+"""The training flow: motion capture to clips, bodies, cameras, noise, batches, runs, weights."""

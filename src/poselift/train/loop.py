@@ -1,0 +1,224 @@
+"""The training run, top to bottom: data, network, step, validation, checkpoint.
+
+A run is a folder: `config.json`, `log.jsonl`, `last.safetensors` (exact resume), `best.safetensors`
+(averaged weights with the lowest validation error).
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from poselift.errors import InputError
+from poselift.models import build
+from poselift.train import checkpoint
+from poselift.train.batches import Motions, SynthConfig, generator, make_batch
+
+# Validation draws from streams of its own, far from those of any training step.
+_VALIDATION_SEED = 20_261_123
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One run. Saved beside its weights; the same numbers give the same run."""
+
+    lifter: str = "strided-27"
+    seed: int = 0
+    steps: int = 10_000
+    batch: int = 256
+    rate: float = 1e-3
+    warmup: int = 200
+    decay_share: float = 0.3  # of the steps, at the end, in which the rate falls to zero
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    average_half_life: float = 0.01  # of the steps: half-life of the averaged weights
+    validate_every: int = 500
+    validation_batches: int = 8
+    save_every_s: float = 60.0
+    bf16: bool = True
+    synth: SynthConfig = field(default_factory=SynthConfig)
+    network: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a caller sees while training runs."""
+
+    step: int
+    steps: int
+    loss: float
+    validation_mm: float | None
+    best_mm: float | None
+    frames_per_s: float
+
+
+class Run:
+    """A training run in a folder; made anew or taken up where it was cut."""
+
+    def __init__(self, config: TrainConfig, pack: Path, out: Path, device: torch.device) -> None:
+        self.config, self.out, self.device = config, out, device
+        torch.manual_seed(config.seed)
+        self.model = build(config.lifter, **config.network).to(device)
+        self.average = build(config.lifter, **config.network).to(device).eval()
+        self.average.load_state_dict(self.model.state_dict())
+        self.optimizer = torch.optim.AdamW(
+            _groups(self.model, config.weight_decay), lr=config.rate, betas=(0.9, 0.98)
+        )
+        self.frames = int(self.model.config.frames)
+        self.train_motions = Motions(pack, "train", device)
+        self.validation_motions = Motions(pack, "validation", device)
+        self.step, self.best_m = 0, math.inf
+        out.mkdir(parents=True, exist_ok=True)
+        self._resume()
+
+    def _resume(self) -> None:
+        last = self.out / "last.safetensors"
+        wanted = json.loads(json.dumps(asdict(self.config)))
+        if not last.exists():
+            (self.out / "config.json").write_text(json.dumps(wanted, indent=2))
+            return
+        tensors, facts = checkpoint.load(last)
+        # The length may change: it only moves the point where the rate begins to fall.
+        stored = facts["config"] | {"steps": wanted["steps"]}
+        if stored != wanted:
+            changed = [name for name in wanted if stored.get(name) != wanted[name]]
+            raise InputError(
+                f"{self.out} holds another run",
+                expected="the same configuration, or another folder",
+                found=f"other values of {', '.join(changed)}",
+            )
+        self.model.load_state_dict(checkpoint.under("model", tensors))
+        self.average.load_state_dict(checkpoint.under("average", tensors))
+        state = checkpoint.under("optimizer", tensors)
+        checkpoint.restore_optimizer(self.model, self.optimizer, state)
+        self.step, self.best_m = facts["step"], facts["best_m"] or math.inf
+
+    def run(self, report: Callable[[Report], None], *, minutes: float | None = None) -> None:
+        """Train to the last step, or for `minutes`, then save; calls `report` after each step."""
+        started = saved = time.monotonic()
+        first, validation = self.step, None
+        while self.step < self.config.steps:
+            loss = self._train_step()
+            if self.step % self.config.validate_every == 0 or self.step == self.config.steps:
+                validation = self._validate(float(loss))
+            now = time.monotonic()
+            done = (self.step - first) * self.config.batch * self.frames
+            best = None if math.isinf(self.best_m) else self.best_m * 1e3
+            report(
+                Report(
+                    self.step,
+                    self.config.steps,
+                    float(loss),
+                    validation,
+                    best,
+                    done / (now - started),
+                )
+            )
+            if now - saved > self.config.save_every_s:
+                self.save()
+                saved = now
+            if minutes is not None and now - started > 60 * minutes:
+                break
+        self.save()
+
+    def _train_step(self) -> Tensor:
+        config = self.config
+        self.model.train()
+        g = generator(config.seed, self.step, 0, self.device)
+        torch.manual_seed(int(torch.randint(2**62, (), generator=g, device=g.device)))  # dropout
+        with torch.no_grad():
+            batch = make_batch(self.train_motions, config.batch, self.frames, config.synth, g)
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.rate * self._schedule()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16):
+            lifted = self.model(batch.xy)
+        loss = self.model.loss(lifted, batch.xyz_m)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
+        self.optimizer.step()
+        self.step += 1
+        self._update_average()
+        return loss.detach()
+
+    def _schedule(self) -> float:
+        """Warm-up, constant, then a straight line to zero."""
+        config = self.config
+        warm = min(1.0, (self.step + 1) / max(1, config.warmup))
+        left = (config.steps - self.step) / max(1.0, config.decay_share * config.steps)
+        return min(warm, left, 1.0)
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        half_life = max(1.0, self.config.average_half_life * self.config.steps)
+        keep = min(0.5 ** (1 / half_life), (1 + self.step) / (10 + self.step))
+        pairs = zip(
+            self.average.state_dict().values(), self.model.state_dict().values(), strict=True
+        )
+        for mean, value in pairs:
+            if mean.dtype.is_floating_point:
+                mean.lerp_(value, 1 - keep)
+            else:
+                mean.copy_(value)
+
+    @torch.no_grad()
+    def _validate(self, loss: float) -> float:
+        """Errors on validation subjects in mm; keeps the best weights by the noisy one."""
+        noisy, clean = (
+            self._error_m(synth) for synth in (self.config.synth, self.config.synth.clean())
+        )
+        row = {
+            "step": self.step,
+            "loss": loss,
+            "rate": self._schedule() * self.config.rate,
+            "validation_noisy_mm": noisy * 1e3,
+            "validation_clean_mm": clean * 1e3,
+            "time": time.time(),
+        }
+        with (self.out / "log.jsonl").open("a") as log:
+            log.write(json.dumps(row) + "\n")
+        if noisy < self.best_m:
+            self.best_m = noisy
+            facts = {"step": self.step, "config": asdict(self.config), "best_m": noisy}
+            weights = checkpoint.named("average", self.average.state_dict())
+            checkpoint.save(self.out / "best.safetensors", weights, facts)
+        return noisy * 1e3
+
+    def _error_m(self, synth: SynthConfig) -> float:
+        total = 0.0
+        for index in range(self.config.validation_batches):
+            g = generator(_VALIDATION_SEED, index, 0, self.device)
+            batch = make_batch(self.validation_motions, 256, self.frames, synth, g)
+            guess = self.average(batch.xy).centre
+            guess = guess - guess[:, :, :1]
+            middle = batch.xyz_m[:, self.frames // 2 : self.frames // 2 + 1]
+            total += float((guess - middle).norm(dim=-1).mean())
+        return total / self.config.validation_batches
+
+    def save(self) -> None:
+        """Write `last.safetensors`."""
+        tensors = checkpoint.named("model", self.model.state_dict())
+        tensors |= checkpoint.named("average", self.average.state_dict())
+        state = checkpoint.optimizer_tensors(self.model, self.optimizer)
+        tensors |= checkpoint.named("optimizer", state)
+        best = None if math.isinf(self.best_m) else self.best_m
+        facts = {"step": self.step, "best_m": best, "config": asdict(self.config)}
+        checkpoint.save(self.out / "last.safetensors", tensors, facts)
+
+
+def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay; biases, norms and position tables do not."""
+    matrices, rest = [], []
+    for name, parameter in model.named_parameters():
+        decays = parameter.ndim >= 2 and "position" not in name
+        (matrices if decays else rest).append(parameter)
+    return [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": rest, "weight_decay": 0.0},
+    ]
