@@ -180,7 +180,7 @@ def test_the_cut_off_is_where_0_71_is_left(rate_hz):
 def test_uneven_times_cost_little_below_the_cut_off():
     time_s = uneven(300)
     quick = wave(time_s, 3)
-    assert np.abs(smooth(quick, time_s, 8) - quick)[30:-30].mean() < 0.015
+    assert np.abs(smooth(quick, time_s, 8) - quick)[30:-30].mean() < 0.035
 
 
 @laws

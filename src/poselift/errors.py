@@ -37,6 +37,16 @@ class PoseliftError(Exception):
         names = ", ".join(str(name) for name in known)
         super().__init__(f"{message} (known: {names})" if names else message)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # The message is made once: copies (other processes) take it, as arguments differ by class.
+        return _copied, (type(self), str(self)), self.__dict__
+
+
+def _copied(kind: type[PoseliftError], message: str) -> PoseliftError:
+    error = kind.__new__(kind)
+    super(PoseliftError, error).__init__(message)
+    return error
+
 
 class InputError(PoseliftError, ValueError):
     """Something the user gave cannot be used."""

@@ -12,7 +12,7 @@ CAMERA_TO_LEVEL_WORLD = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 
 def unit(vector: Array, eps: float = 1e-12) -> Array:
     """Scale vectors (..., 3) to length one; vectors shorter than `eps` stay as they are."""
     length = np.linalg.norm(vector, axis=-1, keepdims=True)
-    return vector / np.where(length > eps, length, 1.0)
+    return vector / np.where(length <= eps, 1.0, length)
 
 
 def rotation_between(start: Array, end: Array) -> Array:
@@ -20,16 +20,18 @@ def rotation_between(start: Array, end: Array) -> Array:
 
     Rodrigues' formula. For opposite directions the axis is not unique: any perpendicular is taken.
     """
+    start, end = np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)
     a, b = np.broadcast_arrays(unit(start), unit(end))
-    cosine = np.sum(a * b, axis=-1)[..., None, None]
     k = cross_matrix(np.cross(a, b))
     eye = np.broadcast_to(np.eye(3), k.shape)
-    safe = np.where(cosine > -1 + 1e-9, 1 + cosine, 1.0)
-    rotation = eye + k + k @ k / safe
+    # |a + b|^2 / 2 is 1 + cosine without its loss of digits near opposite directions.
+    one_plus_cosine = (np.sum((a + b) ** 2, axis=-1) / 2)[..., None, None]
+    opposite = one_plus_cosine < 1e-15
+    rotation = eye + k + k @ k / np.where(opposite, 1.0, one_plus_cosine)
     # Half a turn: I - 2 (I - 2 n n^T projected), i.e. 2 n n^T - I about a perpendicular n.
     n = unit(np.cross(a, _least_aligned_axis(a)))
     half_turn = 2 * n[..., :, None] * n[..., None, :] - eye
-    return np.where(cosine > -1 + 1e-9, rotation, half_turn)
+    return np.where(opposite, half_turn, rotation)
 
 
 def _least_aligned_axis(direction: Array) -> Array:

@@ -14,7 +14,7 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from poselift.errors import ShapeError, UnknownNameError
+from poselift.errors import InputError, ShapeError, UnknownNameError
 
 # Joints that a source does not name, built from joints that it does name: weights sum to one.
 # The first rule whose joints the source has is taken; a NaN in any of them makes the result NaN.
@@ -38,18 +38,48 @@ RULES: dict[str, tuple[dict[str, float], ...]] = {
     "right_foot_index": ({"right_big_toe": 1.0},),
 }
 
-# Skeletons whose own thorax, spine or neck are places of their own keep them; detectors that give
-# only surface points get theirs by the rules, even where they print a "neck" of their own making.
+# On the way from a detector's points to the joints of a body, these follow the rules even where the
+# detector prints one of its own making, so that the joints mean the same whatever the detector.
 PREFER_RULES = ("thorax", "spine", "head_top")
 
 
 @dataclass(frozen=True)
 class Skeleton:
-    """An ordered table joint -> parent ("" for a root)."""
+    """An ordered table joint -> parent ("" for a root). The order counts.
+
+    Raises InputError for a table that is empty, names an unknown parent, or runs in a circle.
+    """
 
     name: str
     parent_of: Mapping[str, str] = field(hash=False)
     kind: str = "keypoints"  # "keypoints" from detectors, "joints" from bodies
+
+    def __post_init__(self) -> None:
+        if not self.parent_of:
+            raise InputError(f"skeleton {self.name}", expected="at least one joint", found="none")
+        for joint, parent in self.parent_of.items():
+            if parent and parent not in self.parent_of:
+                raise InputError(
+                    f"skeleton {self.name}: parent of {joint}", found=parent, known=self.parent_of
+                )
+            self._check_reaches_root(joint)
+
+    def _check_reaches_root(self, joint: str) -> None:
+        above = joint
+        for _ in self.parent_of:
+            above = self.parent_of.get(above, "")
+            if not above:
+                return
+        raise InputError(
+            f"skeleton {self.name}", expected="a tree", found=f"a circle of parents above {joint}"
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Skeleton):
+            return NotImplemented
+        # Mappings are equal in any order, tables of joints are not.
+        mine, theirs = list(self.parent_of.items()), list(other.parent_of.items())
+        return (self.name, self.kind, mine) == (other.name, other.kind, theirs)
 
     @cached_property
     def joints(self) -> tuple[str, ...]:
@@ -126,11 +156,12 @@ def skeleton(name: str) -> Skeleton:
 def conversion(source: Skeleton, target: Skeleton) -> NDArray[np.float64]:
     """Matrix (J_target, J_source) that turns joints of `source` into those of `target`.
 
-    Same names are copied, missing ones follow `RULES`; a row of NaN marks what cannot be had.
+    Same names are copied (but see `PREFER_RULES`), missing ones follow `RULES`; a row of NaN marks
+    what cannot be had.
     """
     matrix = np.zeros((len(target), len(source)))
     for row, joint in enumerate(target.joints):
-        weights = _weights(joint, source)
+        weights = _weights(joint, source, target)
         if weights is None:
             matrix[row] = np.nan
             continue
@@ -139,10 +170,10 @@ def conversion(source: Skeleton, target: Skeleton) -> NDArray[np.float64]:
     return matrix
 
 
-def _weights(joint: str, source: Skeleton) -> dict[str, float] | None:
+def _weights(joint: str, source: Skeleton, target: Skeleton) -> dict[str, float] | None:
     rules = [rule for rule in RULES.get(joint, ()) if all(name in source for name in rule)]
-    by_rule = source.kind == "keypoints" and joint in PREFER_RULES and rules
-    if joint in source and not by_rule:
+    to_body = (source.kind, target.kind) == ("keypoints", "joints")
+    if joint in source and not (to_body and joint in PREFER_RULES and rules):
         return {joint: 1.0}
     return rules[0] if rules else None
 
@@ -173,7 +204,16 @@ def convert(
 def least_confidence(
     confidence: NDArray[np.floating], source: Skeleton, target: Skeleton
 ) -> NDArray[np.floating]:
-    """Confidence (..., J_source) carried over: the least of the joints a target joint uses."""
+    """Confidence (..., J_source) carried over: the least of the joints a target joint uses.
+
+    0 for a joint that cannot be had. Raises ShapeError.
+    """
+    if confidence.ndim < 1 or confidence.shape[-1] != len(source):
+        raise ShapeError(
+            f"confidence of {source.name}",
+            expected=f"(..., {len(source)})",
+            found=confidence.shape,
+        )
     matrix = conversion(source, target)
     out = np.full((*confidence.shape[:-1], len(target)), 0.0)
     for row, weights in enumerate(matrix):

@@ -23,6 +23,9 @@ def test_success_renames_and_leaves_nothing_else(tmp_path: Path) -> None:
         assert temporary.suffix == ".json"
         temporary.write_text("x")
         assert not (tmp_path / "new" / "a.json").exists()
+    with atomic(tmp_path / "new" / "a.json") as temporary:
+        temporary.write_text("y")
+    assert (tmp_path / "new" / "a.json").read_text() == "y"
     assert names(tmp_path / "new") == ["a.json"]
 
 

@@ -217,6 +217,19 @@ def test_truncated_video_gives_what_can_be_read(tmp_path: Path) -> None:
         read(path)
 
 
+def test_damage_in_the_middle_leaves_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    write(path, [picture(n) for n in range(30)], [n / 30 for n in range(30)])
+    data = bytearray(path.read_bytes())
+    middle = (data.index(b"mdat") + len(data)) // 2
+    data[middle : middle + 60] = bytes(60)
+    path.write_bytes(bytes(data))
+    frames, notes = read(path)
+    assert 20 <= len(frames) < 30
+    assert frames[-1].time_s == pytest.approx(29 / 30)
+    assert any("packets could not be decoded" in note for note in notes)
+
+
 def test_times_that_do_not_rise_are_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,6 +241,23 @@ def test_times_that_do_not_rise_are_left_out(
     assert source.notes == (
         "frames left out since their time stamp does not rise or is missing: 3",
     )
+
+
+def test_reordered_frames_in_avi(tmp_path: Path) -> None:
+    path = tmp_path / "a.avi"  # has no showing times; libx264 reorders
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv444p"
+        stream.options = {"crf": "12", "bf": "3"}
+        for number in range(20):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(number))))
+        container.mux(stream.encode())
+    frames, notes = read(path)
+    assert [number_of(f.image) for f in frames] == list(range(20))
+    np.testing.assert_allclose([f.time_s for f in frames], STEADY, atol=1e-9)
+    assert notes == ()
+    frames, _ = read(path, start_s=0.2, end_s=0.4)
+    assert [number_of(f.image) for f in frames] == list(range(6, 13))
 
 
 def test_stream_without_times(tmp_path: Path) -> None:

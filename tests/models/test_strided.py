@@ -151,6 +151,9 @@ def test_first_weights():
     assert not same(faithful, "strided_layers.{}.feed_forward.contract")
     assert not same(default, "layers.{}.feed_forward.0")
     assert not same(default, "strided_layers.{}.attention.qkv")
+    query, key, value = faithful.layers[0].attention.qkv.weight.chunk(3)
+    out = faithful.layers[0].attention.out.weight
+    assert all(torch.equal(each, out) for each in (query, key, value))
     assert faithful.position.std().item() == pytest.approx(1, rel=0.15)
     assert default.position.std().item() == pytest.approx(0.02, rel=0.15)
 

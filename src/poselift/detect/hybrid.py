@@ -13,7 +13,7 @@ from poselift.detect.network import check_image
 from poselift.detect.regions import Region, region_of
 from poselift.errors import InputError
 from poselift.poses import Detection
-from poselift.skeleton import convert
+from poselift.skeleton import convert, least_confidence
 from poselift.track import body_joints, similarity
 
 MODES = ("accurate", "fast")
@@ -42,7 +42,8 @@ class Hybrid:
 
     MoveNet MultiPose searches the image, BlazePose Heavy refines everyone it finds, and the
     region of everyone found before is followed from image to image, turned with the body: so
-    people stay when they are upside down, where MoveNet does not see them.
+    people stay when they are upside down, where MoveNet does not see them. Where two people
+    overlap so much that BlazePose shows one of them twice, the other has MoveNet's 17 joints.
 
     `mode`: "accurate" searches every image, and looks in several directions for anybody lost;
     "fast" searches every `search_every` images, when somebody was lost and when nobody is there.
@@ -125,13 +126,11 @@ class Hybrid:
 
     def _search(self, image: NDArray[np.uint8], known: Sequence[Landmarks]) -> list[Landmarks]:
         """People that MoveNet sees and that no followed region already shows alike."""
-        coco = MoveNet.skeleton
-        shown = [convert(person.xy_px, self.skeleton, coco) for person in known]
-        found = []
-        for seen in self._finder(image):
-            alike = [similarity(seen.xy_px, xy, coco, SAME_TOLERANCE) for xy in shown]
-            region = region_of(seen, coco)
-            if region is None or max(alike, default=0.0) >= SAME_PERSON:
+        found: list[Landmarks] = []
+        crowd = self._finder(image)
+        for seen in crowd:
+            region = region_of(seen, MoveNet.skeleton)
+            if region is None or any(_alike(seen, p) >= SAME_PERSON for p in (*known, *found)):
                 continue
             rough = self._look(image, region)
             if rough is None:
@@ -139,7 +138,17 @@ class Hybrid:
             # A second look at the region that BlazePose itself proposes, as for people followed.
             closer = self._look(image, rough.next_region)
             found += [rough] if closer is None else [closer, rough]
+            if self._hidden_by_another(seen, rough, crowd):
+                found.append(_by_finder(seen, region))
         return found
+
+    @staticmethod
+    def _hidden_by_another(seen: Detection, look: Landmarks, crowd: Sequence[Detection]) -> bool:
+        """Whether BlazePose, asked for one of two overlapping people, gave the other."""
+        mine = _alike(seen, look)
+        return mine < SAME_PERSON and any(
+            _alike(other, look) > max(mine, SAME_PERSON) for other in crowd if other is not seen
+        )
 
     def _recover(self, image: NDArray[np.uint8], known: Sequence[Landmarks]) -> list[Landmarks]:
         """People lost in the last few images, found in the same place but turned."""
@@ -170,6 +179,27 @@ class Hybrid:
             if 1 / RECOVER_SIDE_RATIO < ratio < RECOVER_SIDE_RATIO and agreement > best_agreement:
                 best, best_agreement = second, agreement
         return best
+
+
+def _alike(seen: Detection, person: Landmarks) -> float:
+    """Similarity of what the two networks say, on the joints of the finder."""
+    coco = MoveNet.skeleton
+    return similarity(
+        seen.xy_px, convert(person.xy_px, BlazePose.skeleton, coco), coco, SAME_TOLERANCE
+    )
+
+
+def _by_finder(seen: Detection, region: Region) -> Landmarks:
+    """A person with MoveNet's joints only: no hands, no feet, no 3D (NaN)."""
+    coco, body = MoveNet.skeleton, BlazePose.skeleton
+    return Landmarks(
+        xy_px=convert(seen.xy_px, coco, body),
+        confidence=least_confidence(seen.confidence, coco, body),
+        xyz_m=np.full((len(body), 3), np.nan),
+        presence=seen.score,
+        next_region=region,
+        region=region,
+    )
 
 
 def _at(person: Landmarks, region: Region) -> bool:

@@ -70,12 +70,14 @@ def read(
         return native.read_npz(path)
     if path.suffix.lower() != ".json":
         raise FormatError(f"{check_input_file(path)} cannot be read as poses", known=READABLE)
-    kind = _json_kind(path)
+    document = read_json(path)
+    kind = _json_kind(path, document)
     if kind == "poselift":
         _refuse(path, options)
-        return native.read_json_poses(path)
-    reader = openpose.read_openpose if kind == "openpose" else coco.read_coco
-    return reader(path, fps=fps, size_px=size_px, layout=layout)
+        return native.read_json_poses(path, document)
+    if kind == "coco":
+        return coco.read_coco(path, document, fps=fps, size_px=size_px, layout=layout)
+    return openpose.read_openpose(path, fps=fps, size_px=size_px, layout=layout)
 
 
 def write(path: str | os.PathLike[str], people: People) -> list[Path]:
@@ -102,7 +104,7 @@ def source_kind(path: str | os.PathLike[str]) -> Kind:
     if suffix in _WRITE_ONLY:
         raise FormatError(f"{path}: {suffix} files are written, not read", known=READABLE)
     if suffix == ".json":
-        return "poses" if _json_kind(path) == "poselift" else "keypoints"
+        return "poses" if _json_kind(path, read_json(path)) == "poselift" else "keypoints"
     if suffix in IMAGE_SUFFIXES:
         return "images"
     return "poses" if suffix == ".npz" else "video"
@@ -118,8 +120,7 @@ def _folder_kind(folder: Path) -> Kind:
     return "images" if images else "keypoints"
 
 
-def _json_kind(path: Path) -> str:
-    document = read_json(path)
+def _json_kind(path: Path, document: object) -> str:
     if native.is_native(document):
         return "poselift"
     if openpose.is_openpose(document):

@@ -14,7 +14,6 @@ from poselift.io.keypoints import (
     joint_values,
     layout_of,
     raw_person,
-    read_json,
 )
 from poselift.skeleton import Skeleton
 
@@ -32,18 +31,18 @@ def is_coco(document: object) -> bool:
 
 def read_coco(
     path: Path,
+    document: object,
     *,
     fps: float | None = None,
     size_px: tuple[int, int] | None = None,
     layout: str | None = None,
 ) -> KeypointFile:
-    """A list of results; frames are ordered by image_id (a number, or the last one in a name).
+    """People of a parsed list of results, in the order of image_id (or of the last number in it).
 
     Missing numbers are empty frames; a joint of visibility 0 is NaN. Defaults, said in `notes`:
     30 fps, the smallest usual image that holds all joints, the usual layout of that many joints.
     Raises FormatError with the entry, UnknownNameError, InputError.
     """
-    document = read_json(path)
     if not isinstance(document, list) or not is_coco(document):
         raise FormatError(f"{path} is not COCO results", expected="a list of image_id, keypoints")
     notes: list[str] = []

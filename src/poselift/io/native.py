@@ -1,11 +1,12 @@
 """Our own files: NPZ (exact) and JSON (readable) of one or several people, 2D or 3D.
 
-Both hold the same entries (docs/files.md). Lengths are in metres or pixels, times in seconds, a
+Both hold the same entries. Lengths are in metres or pixels, times in seconds, a
 missing joint is NaN in NPZ and null in JSON. The people of one file share time, skeleton and axes.
 """
 
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ import numpy as np
 from poselift.camera import Camera
 from poselift.errors import FormatError, InputError, PoseliftError
 from poselift.io.files import atomic, check_input_file
-from poselift.io.keypoints import read_json
 from poselift.poses import Array, Poses2D, Poses3D
 from poselift.skeleton import Skeleton, skeleton, skeletons
 
@@ -29,6 +29,18 @@ AXES = {
 }
 _OBSERVED = "observed_"
 _DECIMALS = {"xyz_m": 6, "uncertainty_m": 6, "xy_px": 3, "confidence": 6}
+
+# What numpy and zipfile raise for files that are damaged, or no archives (a lone .npy: TypeError).
+_NPZ_FAULTS = (
+    OSError,
+    ValueError,
+    TypeError,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 Poses = Poses2D | Poses3D
 Document = dict[str, Any]
@@ -60,17 +72,16 @@ def read_npz(path: Path) -> list[Poses2D] | list[Poses3D]:
     """People of an NPZ file of ours. Raises FormatError."""
     check_input_file(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            flat = {key: _unboxed(file[key]) for key in file.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            flat = {key: _unboxed(arrays[key]) for key in arrays.files}
         document = _nested(flat)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except _NPZ_FAULTS as error:
         raise FormatError(f"{path} cannot be read as NPZ", found=str(error)) from error
     return _decode(path, document)
 
 
-def read_json_poses(path: Path) -> list[Poses2D] | list[Poses3D]:
-    """People of a JSON file of ours. Raises FormatError."""
-    document = read_json(path)
+def read_json_poses(path: Path, document: object) -> list[Poses2D] | list[Poses3D]:
+    """People of a JSON file of ours, from its parsed content. Raises FormatError."""
     if not isinstance(document, dict):
         raise FormatError(f"{path} is not of poselift", expected="a JSON object")
     return _decode(path, document)
@@ -235,7 +246,9 @@ def _skeleton(document: Document) -> Skeleton:
     """The skeleton of the table if it is the same, else one of the file's own."""
     joints = [str(joint) for joint in document["joint_names"]]
     parents = [joints[p] if p >= 0 else "" for p in document["parents"]]
-    name = str(document["skeleton"])
+    name = document["skeleton"]
+    if not isinstance(name, str):
+        raise FormatError("skeleton", expected="a name", found=repr(name))
     parent_of = dict(zip(joints, parents, strict=True))
     own = Skeleton(name, parent_of, str(document["skeleton_kind"]))
     if name in skeletons() and list(skeleton(name).parent_of.items()) == list(parent_of.items()):

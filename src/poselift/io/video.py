@@ -67,10 +67,12 @@ class VideoFile(FrameSource):
             self._stored_px = _square_pixels(stream, first)
             self.rate_hz = _rate_hz(stream)
             self._declared = stream.frames
+            # AVI tells only when to decode; its showing times are wrong where frames are reordered.
+            self._by_decoding = container.format.name == "avi"
             self.count = _count(container, stream, self.rate_hz, span)
-        self._first_s = first.time
+        self._first_s = self._file_time(first)
         self.size_px = self._stored_px[::-1] if _turned(self._matrix) else self._stored_px
-        if first.time is None:
+        if self._first_s is None:
             self.note(f"no time stamps in the file: {self._guess_hz:g} frames per second assumed")
 
     @property
@@ -96,6 +98,8 @@ class VideoFile(FrameSource):
         last_s, dropped, given = -np.inf, 0, 0
         for given, frame in enumerate(self._from_start(), start=1):
             time_s = self._since_first(frame, given - 1)
+            if time_s is None and self._by_decoding:  # the last frames, kept back by the decoder
+                time_s = last_s + 1 / self._guess_hz
             if time_s is None or time_s <= last_s:
                 dropped += 1
                 continue
@@ -114,7 +118,13 @@ class VideoFile(FrameSource):
     def _since_first(self, frame: VideoFrame, number: int) -> float | None:
         if self._first_s is None:
             return number / self._guess_hz
-        return None if frame.time is None else frame.time - self._first_s
+        time_s = self._file_time(frame)
+        return None if time_s is None else time_s - self._first_s
+
+    def _file_time(self, frame: VideoFrame) -> float | None:
+        if not self._by_decoding:
+            return frame.time
+        return None if frame.dts is None else float(frame.dts * (frame.time_base or 0))
 
     def _from_start(self) -> Iterator[VideoFrame]:
         """Decoded frames from one at or before the start of the span on."""

@@ -191,10 +191,10 @@ class Run:
         return noisy * 1e3
 
     def _error_m(self, synth: SynthConfig) -> float:
-        total = 0.0
+        total, size = 0.0, min(256, 4 * self.config.batch)
         for index in range(self.config.validation_batches):
             g = generator(_VALIDATION_SEED, index, 0, self.device)
-            batch = make_batch(self.validation_motions, 256, self.frames, synth, g)
+            batch = make_batch(self.validation_motions, size, self.frames, synth, g)
             guess = self.average(batch.xy).centre
             guess = guess - guess[:, :, :1]
             middle = batch.xyz_m[:, self.frames // 2 : self.frames // 2 + 1]

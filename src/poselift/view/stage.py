@@ -122,7 +122,7 @@ def _framing(xyz_m: tuple[Array, ...], time_s: Array, floor_m: float) -> tuple[A
     centre[:, 2] = middle_z
     across = np.maximum(np.abs(low - centre), np.abs(high - centre))[:, :2]
     reach = np.nanpercentile(np.linalg.norm(across, axis=-1), 98)
-    return centre, float(max(_SMALLEST_RADIUS_M, 0.85 * reach, 0.6 * (whole_high[2] - floor_m)))
+    return centre, float(max(_SMALLEST_RADIUS_M, 0.92 * reach, 0.6 * (whole_high[2] - floor_m)))
 
 
 def _boxes(xyz_m: tuple[Array, ...]) -> tuple[Array, Array]:
@@ -131,8 +131,7 @@ def _boxes(xyz_m: tuple[Array, ...]) -> tuple[Array, Array]:
     seen = np.isfinite(points).all(axis=-1, keepdims=True)
     low = np.where(seen, points, np.inf).min(axis=1)
     high = np.where(seen, points, -np.inf).max(axis=1)
-    empty = ~seen.any(axis=1)
-    return np.where(empty, np.nan, low), np.where(empty, np.nan, high)
+    return np.where(np.isinf(low), np.nan, low), np.where(np.isinf(high), np.nan, high)
 
 
 def _filled(path_m: Array) -> Array:
@@ -148,7 +147,7 @@ def _smooth(path_m: Array, time_s: Array) -> Array:
     half = min(max(round(_FOLLOW_S / step / 2), 1), len(path_m) - 1)
     for _ in range(2):
         padded = np.pad(path_m, ((half, half), (0, 0)), mode="reflect", reflect_type="odd")
-        total = np.cumsum(np.vstack([np.zeros(3), padded]), axis=0)
+        total: Array = np.cumsum(np.vstack([np.zeros(3), padded]), axis=0, dtype=np.float64)
         path_m = (total[2 * half + 1 :] - total[: -2 * half - 1]) / (2 * half + 1)
     return path_m
 
@@ -170,7 +169,7 @@ def _towards_camera(poses: Poses3D, camera: Camera) -> float:
 
 
 def _facing(poses: Poses3D, xyz_m: Array) -> Array:
-    """Mean horizontal direction (3) that a person faces: (left - right) x up, at hips, shoulders."""
+    """Mean horizontal direction (3) that a person faces: (left - right) x up at hips, shoulders."""
     directions = [np.zeros((1, 3))]
     for joint in ("hip", "shoulder"):
         left, right = f"left_{joint}", f"right_{joint}"

@@ -1,6 +1,7 @@
 """How people look in every picture: colours, which bones are drawn, how thick limbs are."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,7 @@ _BARS = (
 )
 _DENSE = ("face_",)  # points of a surface: lines along the tree would be a star
 _HEAD = ("nose", "head_top", "left_eye", "right_eye", "left_ear", "right_ear")
+_LIMB, _TRUNK = 0.13, 0.18  # radius by length of a bone
 _HEAD_OF_STATURE = 0.065  # radius of the head by body height
 
 
@@ -89,7 +91,8 @@ def body(skeleton: Skeleton, xyz_m: Array) -> Body:
     head = tuple(skeleton.index(joint) for joint in _HEAD if joint in skeleton)
     limbs = tuple(bone for bone in bones(skeleton) if not (bone.start in head and bone.end in head))
     length_m = np.array([_median_length(xyz_m, bone) for bone in limbs])
-    radius_m = np.clip(0.13 * length_m, 0.006, 0.055)
+    share = np.array([_TRUNK if bone.side == "middle" else _LIMB for bone in limbs])
+    radius_m = np.clip(share * length_m, 0.006, 0.055)
     joints = tuple(sorted({j for bone in limbs for j in (bone.start, bone.end)} - set(head)))
     joint_radius_m = np.array([_joint_radius(joint, limbs, radius_m) for joint in joints])
     return Body(limbs, radius_m, joints, joint_radius_m, head, _head_radius(skeleton, xyz_m))
@@ -123,7 +126,7 @@ def _head_radius(skeleton: Skeleton, xyz_m: Array) -> float:
     legs = [
         sum(
             _median_length(xyz_m, Bone(skeleton.index(a), skeleton.index(b), side="middle"))
-            for a, b in zip(chain, chain[1:], strict=False)
+            for a, b in pairwise(chain)
         )
         for chain in chains
         if all(joint in skeleton for joint in chain)

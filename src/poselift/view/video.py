@@ -81,7 +81,9 @@ def write_still(
     """
     shown = stage(people)
     if not 0 <= frame < len(shown.time_s):
-        raise InputError("frame of the still", expected=f"0 to {len(shown.time_s) - 1}", found=frame)
+        raise InputError(
+            "frame of the still", expected=f"0 to {len(shown.time_s) - 1}", found=frame
+        )
     if image is None:
         image = _canvas(shown)
     layout = Layout(

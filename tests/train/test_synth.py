@@ -1,0 +1,64 @@
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from poselift.train.synth import (
+    CameraConfig,
+    quaternion_to_matrix,
+    random_view,
+    rotation_vector_to_matrix,
+)
+
+
+def views(count: int = 400, **changes):
+    g = torch.Generator().manual_seed(3)
+    joints = torch.randn(count, 9, 17, 3, generator=g) * torch.tensor([0.3, 0.3, 0.5])
+    joints = joints + torch.tensor([5.0, -3.0, 1.0])
+    dt = torch.full((count,), 1 / 30)
+    return joints, random_view(joints, dt, CameraConfig(**changes), g)
+
+
+def test_rotations_equal_scipy():
+    vectors = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)) * 2
+    expected = torch.tensor(Rotation.from_rotvec(vectors.numpy()).as_matrix()).float()
+    assert torch.allclose(rotation_vector_to_matrix(vectors), expected, atol=1e-5)
+    quaternion = torch.tensor(Rotation.from_rotvec(vectors.numpy()).as_quat()[:, [3, 0, 1, 2]])
+    assert torch.allclose(quaternion_to_matrix(quaternion.float()), expected, atol=1e-5)
+    assert torch.equal(rotation_vector_to_matrix(torch.zeros(1, 3))[0], torch.eye(3))
+
+
+def test_everybody_is_in_front_of_a_rigid_camera():
+    joints, view = views()
+    camera = view.to_camera(joints)
+    assert (camera[..., 2] > 0).float().mean() > 0.99
+    distances = torch.cdist(joints[:, 0], joints[:, 0])
+    assert torch.allclose(torch.cdist(camera[:, 0], camera[:, 0]), distances, atol=1e-3)
+
+
+def test_level_cameras_show_up_as_up():
+    _, view = views(pitch_deg=(0.0, 0.0), roll_deg=0.0, moving=0.0)
+    up = view.R_world_to_camera[:, 0] @ torch.tensor([0.0, 0.0, 1.0])
+    assert torch.allclose(up, torch.tensor([0.0, -1.0, 0.0]).expand_as(up), atol=1e-5)
+
+
+def test_positive_pitch_looks_down():
+    _, view = views(pitch_deg=(30.0, 0.0), roll_deg=0.0, moving=0.0)
+    forward_in_world = view.R_world_to_camera[:, 0, 2]
+    assert forward_in_world[:, 2] == pytest.approx(-0.5, abs=1e-4)
+
+
+def test_projection_is_similar_triangles():
+    joints, view = views()
+    camera = view.to_camera(joints)
+    xy = view.to_image(camera)
+    rays = view.to_rays(xy) * view.guessed_focal[:, None, None, None]
+    seen = camera[..., 2] > 0.2
+    expected = camera[..., :2] / camera[..., 2:] * view.focal[:, None, None, None]
+    assert torch.allclose(rays[seen], expected[seen], rtol=1e-4, atol=1e-5)
+
+
+def test_still_cameras_stand_still_and_moving_ones_do_not():
+    for moving, expected in ((0.0, True), (1.0, False)):
+        _, view = views(moving=moving)
+        same = torch.allclose(view.R_world_to_camera[:, 0], view.R_world_to_camera[:, -1])
+        assert same is expected
