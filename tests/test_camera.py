@@ -69,9 +69,7 @@ def test_rays_are_what_opencv_finds(lens):
     cam = camera(1, lens)
     xy = np.random.default_rng(0).uniform((200, 100), (1080, 620), (50, 2))
     stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 500, 1e-12)
-    expected = cv2.undistortPointsIter(
-        xy[:, None], cam.K, np.array(lens), np.eye(3), np.eye(3), stop
-    )
+    expected = cv2.undistortPoints(xy[:, None], cam.K, np.array(lens), criteria=stop)
     np.testing.assert_allclose(cam.image_to_rays(xy), expected[:, 0], atol=1e-8)
 
 
@@ -139,7 +137,7 @@ def test_rays_of_a_strong_lens_right_up_to_where_it_folds(k1):
 
 
 @pytest.mark.parametrize(
-    "lens", [(-0.3, 0.0, 0.0, 0.0, 0.0), (-0.3, 0.02, 0.0, 0.0, 0.0), (-0.4, 0.1, 0.001, 0.001, 0)]
+    "lens", [(-0.3, 0.0, 0.0, 0.0, 0.0), (-0.3, 0.02, 0.0, 0.0, 0.0), (-0.4, 0.05, 0.001, 0.001, 0)]
 )
 def test_a_pixel_that_the_lens_cannot_see_has_no_ray(lens):
     """Detectors report joints outside the picture; they must not come back as some far ray."""

@@ -36,6 +36,7 @@ class Person:
     angle: float = 0.0
     presence: float = 0.95
     findable: bool = True  # for MoveNet
+    hidden: bool = False  # for BlazePose
 
     def landmarks(self, region: Region) -> Landmarks:
         xy = body(self.x, self.y, self.size, self.angle)
@@ -79,7 +80,7 @@ def scene(monkeypatch) -> Scene:
             scene.looks += 1
             if scene.broken:
                 raise DetectorError("network broken")
-            fits = [p for p in scene.people if _fits(p, region)]
+            fits = [p for p in scene.people if _fits(p, region) and not p.hidden]
             if not fits:
                 return replace(Person(*region.centre_px).landmarks(region), presence=0.01)
             distance = [np.hypot(*np.subtract(region.centre_px, (p.x, p.y))) for p in fits]
@@ -144,6 +145,25 @@ def test_people_who_overlap_stay_two(scene):
         scene.people[1].x = x
         assert len(detector(IMAGE)) == 2
     assert hips(detector(IMAGE)) == [400, 465]
+
+
+def test_someone_whom_blazepose_takes_for_another_keeps_the_joints_of_movenet(scene):
+    scene.people = [Person(400), Person(470, hidden=True)]
+    detector = Hybrid()
+    for _ in range(3):
+        sure, other = detector(IMAGE)
+        assert hips([sure, other]) == [400, 470]
+        assert np.isfinite(sure.xy_px).all()
+        seen = [BLAZE.joints[j] for j in np.flatnonzero(np.isfinite(other.xy_px[:, 0]))]
+        assert set(seen) == set(COCO.joints)
+        np.testing.assert_array_equal(other.confidence > 0, np.isfinite(other.xy_px[:, 0]))
+        assert other.score == 0.4
+
+
+def test_blazepose_may_correct_movenet_on_one_person(scene):
+    """Another pose than MoveNet's is no second person unless MoveNet saw two."""
+    scene.people = [Person(400, findable=False), Person(470, hidden=True)]
+    assert hips(Hybrid()(IMAGE)) == [400]
 
 
 def test_people_below_the_presence_are_dropped(scene):

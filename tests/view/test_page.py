@@ -58,7 +58,7 @@ def test_a_long_motion_is_thinned_then_cut_and_says_so(tmp_path, monkeypatch):
     seconds=st.floats(0.05, 900),
     people=st.integers(1, 30),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_sampled_frames_keep_the_rate_and_the_budget(rate_hz, seconds, people):
     time_s = np.arange(max(int(seconds * rate_hz), 1)) / rate_hz
     chosen, notes = sample(time_s, people, 30.0)
@@ -66,7 +66,8 @@ def test_sampled_frames_keep_the_rate_and_the_budget(rate_hz, seconds, people):
     assert (np.diff(chosen) > 0).all()
     assert len(chosen) <= max(MAX_POSES // people, 2)
     if notes:
-        assert (len(time_s) - 1) / rate_hz * people * min(rate_hz, 30) > 0.9 * MAX_POSES
+        assert time_s[-1] * people * min(rate_hz, 30) > 0.9 * MAX_POSES
+        assert len(chosen) > 0.5 * MAX_POSES // people
     elif rate_hz <= 30:
         assert len(chosen) == len(time_s)
     else:

@@ -73,11 +73,13 @@ def ship(run: Path, pack: Path, out: Path, command: str, say: Say) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{record.name}.onnx"
     frames = torch.randn(2, record.frames, 17, 2)
-    difference = export_onnx(model, frames, path, half=True)
+    exported = export_onnx(model, frames, path, half=True)
     content = path.read_bytes()
     if len(content) > 10e6:
         raise WeightsError(str(path), expected="under 10 MB", found=f"{len(content) / 1e6:.1f} MB")
-    say(f"{path}: {len(content) / 1e6:.2f} MB, differs from torch by {difference}")
+    say(
+        f"{path}: {len(content) / 1e6:.2f} MB, differs from torch by at most {1e3 * exported.half_difference_m:.2f} mm"
+    )
     lifter = Lifter.from_onnx(content, record)
     card = {
         "name": record.name,
@@ -88,7 +90,7 @@ def ship(run: Path, pack: Path, out: Path, command: str, say: Say) -> Path:
         "command": command,
         "trained_steps": facts["step"],
         "training": facts["config"],
-        "export_difference": difference,
+        "export_difference_m": exported.half_difference_m,
         "data": DATA_CARD | _pack_facts(pack),
         "measured": measure(lifter, pack, say),
         "measured_how": "poselift evaluate: 128 clips of 120 frames per split, errors in mm, "

@@ -61,18 +61,25 @@ def sample(
     """Which frames a page shows, and what to say where they are not all."""
     budget = max(MAX_POSES // people, 2)
     span_s = float(time_s[-1] - time_s[0])
-    rate_hz = min(max_rate_hz, max((budget - 1) / max(span_s, 1e-9), _LEAST_RATE_HZ))
-    # The first frame of every tick; 0.01 keeps frames on a tick from falling before it.
-    tick = np.floor((time_s - time_s[0]) * rate_hz + 0.01)
-    chosen = np.unique(tick, return_index=True)[1]
+    chosen = _ticks(time_s, max_rate_hz)
     notes = []
-    if rate_hz < max_rate_hz:
-        notes.append(f"long motion: {rate_hz:.0f} poses per second are shown")
+    if len(chosen) > budget:
+        rate_hz = max((budget - 1) / span_s, _LEAST_RATE_HZ)
+        before, chosen = len(chosen), _ticks(time_s, min(rate_hz, max_rate_hz))
+        if len(chosen) < before:
+            notes.append(f"long motion: {rate_hz:.0f} poses per second are shown")
     if len(chosen) > budget:
         chosen = chosen[:budget]
         seconds = time_s[chosen[-1]] - time_s[0]
         notes.append(f"only the first {seconds:.0f} s of {span_s:.0f} s are on this page")
     return chosen, tuple(notes)
+
+
+def _ticks(time_s: NDArray[np.floating], rate_hz: float) -> NDArray[np.integer]:
+    """The first frame of every tick of rate_hz; slower motion keeps all its frames."""
+    # 0.01 keeps a frame that lies on a tick from falling before it by rounding.
+    tick = np.floor((time_s - time_s[0]) * rate_hz + 0.01)
+    return np.unique(tick, return_index=True)[1]
 
 
 def thumbnails(
