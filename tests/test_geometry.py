@@ -160,8 +160,12 @@ def test_similarity_of_noisy_points_is_the_fit_of_scipy(seed):
 
 def test_similarity_never_reflects():
     source = np.random.default_rng(0).normal(size=(10, 3))
-    scale, rotation, _ = similarity(source, source * [-1, 1, 1])
+    target = source * [-1, 1, 1]
+    scale, rotation, _ = similarity(source, target)
     assert_rotation(rotation)
+    # With that rotation, the scale of the least squares.
+    a, b = source - source.mean(0), target - target.mean(0)
+    assert scale == pytest.approx(np.sum(b * (a @ rotation.T)) / np.sum(a**2))
     assert 0 < scale < 1
 
 

@@ -33,6 +33,10 @@ def limb(side: str, *joints: str) -> list[str]:
     return [f"{side}_{joint}" for joint in joints]
 
 
+def words(text: str) -> list[str]:
+    return text.split()
+
+
 ARM, LEG = ("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle")
 FOOT = ("big_toe", "small_toe", "heel")
 COCO = ["nose", *sides("eye", "ear", *ARM, *LEG)]
@@ -110,17 +114,17 @@ ORDERS = {
         *(*sides("foot"), "neck", *sides("collar"), "head"),
         *sides("shoulder", "elbow", "wrist", "hand"),
     ],
-    "cmu_asf": (
+    "cmu_asf": words(
         "root lhipjoint lfemur ltibia lfoot ltoes rhipjoint rfemur rtibia rfoot rtoes lowerback "
         "upperback thorax lowerneck upperneck head lclavicle lhumerus lradius lwrist lhand "
         "lfingers lthumb rclavicle rhumerus rradius rwrist rhand rfingers rthumb"
-    ).split(),
-    "cmu_bvh": (
+    ),
+    "cmu_bvh": words(
         "Hips LHipJoint LeftUpLeg LeftLeg LeftFoot LeftToeBase RHipJoint RightUpLeg RightLeg "
         "RightFoot RightToeBase LowerBack Spine Spine1 Neck Neck1 Head LeftShoulder LeftArm "
         "LeftForeArm LeftHand LeftFingerBase LeftHandIndex1 LThumb RightShoulder RightArm "
         "RightForeArm RightHand RightFingerBase RightHandIndex1 RThumb"
-    ).split(),
+    ),
     "panoptic19": [
         *("neck", "nose", "pelvis"),
         *limb("left", *ARM, *LEG),
@@ -274,8 +278,10 @@ def test_twins(name, joint, twin, side):
 
 def test_h36m_sides_are_the_numbers_that_every_paper_uses():
     body = skeleton("h36m17")
-    assert [n for n, j in enumerate(body.joints) if body.side(j) == "left"] == [4, 5, 6, 11, 12, 13]
-    assert [n for n, j in enumerate(body.joints) if body.side(j) == "right"] == [1, 2, 3, 14, 15, 16]
+    left = [n for n, joint in enumerate(body.joints) if body.side(joint) == "left"]
+    assert left == [4, 5, 6, 11, 12, 13]
+    right = [n for n, joint in enumerate(body.joints) if body.side(joint) == "right"]
+    assert right == [1, 2, 3, 14, 15, 16]
 
 
 def test_unknown_names_list_the_known_ones():

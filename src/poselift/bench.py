@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from poselift import io
 from poselift.detect import make_detector
 from poselift.detect.network import usable_cores
 from poselift.errors import InputError
+from poselift.io.video import open_frames
 from poselift.models import DEFAULT, load
 from poselift.pipeline import Options, observe
 from poselift.results import KINDS, lift_to
@@ -47,7 +47,7 @@ def bench(source: Path, frames: int = 60) -> Rows:
 def _detector_ms(source: Path, mode: str, frames: int) -> float:
     detector = make_detector("hybrid", mode=mode)
     spent, seen = 0.0, 0
-    with io.open_frames(source) as video:
+    with open_frames(source) as video:
         for frame in video:
             started = time.perf_counter()
             detector(frame.image)

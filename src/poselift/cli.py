@@ -159,7 +159,7 @@ def _add_view(verbs: Any) -> None:
 
 def _view(args: argparse.Namespace) -> int:
     from poselift.results import read_motion
-    from poselift.view import serve
+    from poselift.view.live import serve
 
     serve(read_motion(args.file), port=args.port, open_browser=args.open_browser)
     return 0

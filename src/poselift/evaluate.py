@@ -4,12 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from poselift import metrics
 from poselift.errors import InputError
 from poselift.geometry import Array
 from poselift.poses import Poses2D, Poses3D
 
+Frames = NDArray[np.bool_]
 Lift = Callable[[Poses2D], Poses3D]
 Progress = Callable[[int, int], None]
 
@@ -52,7 +54,7 @@ def score(lift: Lift, clips: Sequence[Clip], progress: Progress | None = None) -
     rows, per_clip, missed, total = [], [], 0, 0
     for number, clip in enumerate(clips, start=1):
         guess = lift(clip.observed).xyz_m
-        answered = np.isfinite(guess).all((1, 2))
+        answered: Frames = np.all(np.isfinite(guess), axis=(1, 2))
         missed += int((~answered).sum())
         total += len(answered)
         if answered.any():
@@ -68,7 +70,7 @@ def score(lift: Lift, clips: Sequence[Clip], progress: Progress | None = None) -
     return Scores(len(clips), total, *means, float(np.std(per_clip) * 1e3), missed / total)
 
 
-def _errors(guess_m: Array, truth_m: Array, answered: Array) -> tuple[Array, ...]:
+def _errors(guess_m: Array, truth_m: Array, answered: Frames) -> tuple[Array, ...]:
     """MPJPE, P-MPJPE, N-MPJPE per frame and velocity error per step, metres."""
     a, b = guess_m[answered], truth_m[answered]
     step = np.diff(guess_m, axis=0) - np.diff(truth_m, axis=0)

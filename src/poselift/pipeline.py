@@ -12,10 +12,12 @@ from poselift import io, place, signal
 from poselift.camera import Camera
 from poselift.errors import InputError, UnknownNameError
 from poselift.geometry import Array
+from poselift.io.frames import FrameSource
+from poselift.io.video import open_frames
 from poselift.models import DEFAULT, load
 from poselift.models.lifter import Lifter
 from poselift.poses import Detection, Poses2D, Poses3D
-from poselift.track import track
+from poselift.track import assemble, track
 
 Source = str | Path | Poses2D | Sequence[Poses2D]
 # Called with the name of a step, how much is done, and the whole (None: not known).
@@ -90,16 +92,14 @@ def _observe_path(path: Path, options: Options, progress: Progress) -> list[Pose
     content = io.read(path, fps=options.fps, size_px=options.size_px, layout=options.layout)
     if isinstance(content, io.KeypointFile):
         return _people_of(content, options)
-    for poses in content:
-        if not isinstance(poses, Poses2D):
-            raise InputError(str(path), expected="2D joints to lift", found="3D poses")
-    return list(content)
+    people = [poses for poses in content if isinstance(poses, Poses2D)]
+    if len(people) < len(content):
+        raise InputError(str(path), expected="2D joints to lift", found="3D poses")
+    return people
 
 
 def _people_of(content: io.KeypointFile, options: Options) -> list[Poses2D]:
     """Detections of a file as people: by its own identities where it has them."""
-    from poselift.track import assemble
-
     arguments = (content.time_s, content.size_px, content.skeleton)
     if content.ids is None:
         people = track(content.frames, *arguments, min_seen_s=options.min_seen_s)
@@ -119,7 +119,7 @@ def _detect(path: Path, options: Options, progress: Progress) -> list[Poses2D]:
     detector = make_detector(options.detector, **options.detector_options)
     frames: list[list[Detection]] = []
     time_s: list[float] = []
-    source = io.open_frames(path, fps=options.fps, start_s=options.start_s, end_s=options.end_s)
+    source = open_frames(path, fps=options.fps, start_s=options.start_s, end_s=options.end_s)
     with source:
         for frame in source:
             frames.append(detector(frame.image))
@@ -182,12 +182,12 @@ def _smooth(xyz_m: Array, time_s: Array, cutoff_hz: float) -> Array:
 
 
 @contextmanager
-def frames_of(source: Path, options: Options) -> Iterator[io.FrameSource | None]:
+def frames_of(source: Path, options: Options) -> Iterator[FrameSource | None]:
     """The images behind a source for drawing; None for a keypoint file."""
     if io.source_kind(source) not in ("video", "images"):
         yield None
         return
-    with io.open_frames(
+    with open_frames(
         source, fps=options.fps, start_s=options.start_s, end_s=options.end_s
     ) as frames:
         yield frames

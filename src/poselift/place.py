@@ -21,7 +21,7 @@ FLOOR_PERCENTILE = 3.0
 def constant_bones(poses: Poses3D) -> Poses3D:
     """The same directions with one length per bone: the median over frames and both sides.
 
-    The skeleton's root keeps its place; a frame without the person stays NaN.
+    The skeleton's root keeps its place; missing joints stay NaN, and so do those behind them.
     """
     lengths = _bone_lengths_m(poses.xyz_m, poses.skeleton)
     xyz = poses.xyz_m.copy()
@@ -32,12 +32,13 @@ def constant_bones(poses: Poses3D) -> Poses3D:
 
 
 def _bone_lengths_m(xyz_m: Array, skeleton: Skeleton) -> Array:
-    seen = np.isfinite(xyz_m).all(axis=(1, 2))
-    if not seen.any():
-        raise InputError("bone lengths", expected="a frame with a pose", found="none")
-    bones = xyz_m[seen] - xyz_m[seen][:, skeleton.parents]
-    length = np.median(np.linalg.norm(bones, axis=-1), axis=0)
-    return (length + length[skeleton.mirror]) / 2
+    """Length (J) of the bone that ends at each joint, the mean of both sides' medians."""
+    bones = np.linalg.norm(xyz_m - xyz_m[:, skeleton.parents], axis=-1)
+    never = np.isnan(bones).all(axis=0)
+    length = np.nanmedian(np.where(never, 0.0, bones), axis=0)
+    # A bone that is seen on one side only has the length of that side.
+    sides = (~never).astype(float) + ~never[skeleton.mirror]
+    return (length + length[skeleton.mirror]) / np.maximum(sides, 1)
 
 
 def _root_to_leaves(skeleton: Skeleton) -> list[tuple[int, int]]:
@@ -47,8 +48,8 @@ def _root_to_leaves(skeleton: Skeleton) -> list[tuple[int, int]]:
     while todo:
         ready = [edge for edge in todo if edge[0] in done]
         ordered += ready
-        done |= {child for _, child in ready}
         todo = [edge for edge in todo if edge[0] not in done]
+        done |= {child for _, child in ready}
     return ordered
 
 
@@ -57,14 +58,14 @@ def root_in_camera_m(poses: Poses3D) -> Array:
 
     Per frame the shift t that brings the joints P onto their rays rho (slopes): least squares of
     rho (P_z + t_z) - (P_xy + t_xy), weighted by confidence (3 x 3 normal equations).
-    Raises InputError without observed 2D.
+    Raises InputError without observed 2D, or for poses that are not root-relative in camera axes.
     """
+    _check_frame("placing the root", poses, "root")
     if poses.observed is None:
         raise InputError("placing the root", expected="the 2D joints it was lifted from")
     observed = poses.observed.to(poses.skeleton)
-    camera = poses.camera or Camera.guess(observed.size_px)
-    rays = camera.image_to_rays(observed.xy_px)
-    usable = observed.seen & np.isfinite(poses.xyz_m).all(-1)
+    rays = _camera_of(poses).image_to_rays(observed.xy_px)
+    usable = np.isfinite(rays).all(-1) & np.isfinite(poses.xyz_m).all(-1)
     weight = np.where(usable, observed.confidence, 0.0)[..., None]
     rays, xyz = np.where(weight > 0, rays, 0.0), np.where(weight > 0, poses.xyz_m, 0.0)
 
@@ -75,12 +76,29 @@ def root_in_camera_m(poses: Poses3D) -> Array:
     normal = np.einsum("tjri,tjrk,tjr->tik", rows, rows, np.broadcast_to(weight, rays.shape))
     right = np.einsum("tjri,tjr,tjr->ti", rows, values, np.broadcast_to(weight, rays.shape))
     out = np.full((len(xyz), 3), np.nan)
-    solvable = usable.sum(1) >= 3
-    solved = np.linalg.solve(normal[solvable] + 1e-9 * np.eye(3), right[solvable][..., None])[
-        ..., 0
-    ]
+    solvable = (weight[..., 0] > 0).sum(1) >= 3
+    normal, right = normal[solvable] + 1e-9 * np.eye(3), right[solvable]
+    solved = np.linalg.solve(normal, right[..., None])[..., 0]
     out[solvable] = np.where(solved[:, 2:] > 0.1, solved, np.nan)
     return out
+
+
+def _check_frame(what: str, poses: Poses3D, origin: str) -> None:
+    if (poses.axes, poses.origin) != ("camera", origin):
+        raise InputError(
+            what,
+            expected=f"camera axes, origin {origin}",
+            found=f"{poses.axes} axes, origin {poses.origin}",
+        )
+
+
+def _camera_of(poses: Poses3D) -> Camera:
+    """The camera of the pose, else of its 2D joints, else a guess."""
+    flat = poses.observed
+    camera = poses.camera or (flat.camera if flat else None)
+    if camera is None and flat is None:
+        raise InputError(f"person {poses.person}", expected="a camera or 2D joints", found="none")
+    return camera or Camera.guess(flat.size_px)  # ty: ignore
 
 
 def in_camera(poses: Poses3D, cutoff_hz: float | None = 6.0) -> Poses3D:
@@ -103,7 +121,7 @@ def in_camera(poses: Poses3D, cutoff_hz: float | None = 6.0) -> Poses3D:
         "root placed on the rays of the 2D joints",
         xyz_m=poses.xyz_m + root[:, None],
         origin="camera",
-        camera=poses.camera or Camera.guess(poses.observed.size_px),  # ty: ignore
+        camera=_camera_of(poses),
     )
 
 
@@ -118,12 +136,15 @@ def _hold_ends(values: Array) -> Array:
 def in_world(people: Sequence[Poses3D], pitch_deg: float = 0.0) -> list[Poses3D]:
     """Everybody of a clip in one level world: z up, floor at z = 0, metres.
 
-    people: origin "camera". A camera without known orientation is taken as level except for
-    `pitch_deg` (positive looks down). The floor is where the lowest joints are; the origin lies on
-    it below the first person's first root.
+    people: camera axes, origin "camera". The camera is taken as level except for `pitch_deg`
+    (positive looks down); an orientation that it carries is replaced. The floor is where the lowest
+    joints are; the origin lies on it below the first root of the first person who is seen. Raises
+    InputError (another origin, nobody seen).
     """
     if not people:
         return []
+    for poses in people:
+        _check_frame("the level world", poses, "camera")
     pitch = np.deg2rad(pitch_deg)
     tilt = np.array(
         [
@@ -134,7 +155,7 @@ def in_world(people: Sequence[Poses3D], pitch_deg: float = 0.0) -> list[Poses3D]
     )
     turn = CAMERA_TO_LEVEL_WORLD @ tilt
     turned = [poses.xyz_m @ turn.T for poses in people]
-    shift = -_world_origin(turned)
+    shift = -_world_origin(turned, [poses.skeleton.parents.index(-1) for poses in people])
     step = f"level world, camera pitch {pitch_deg:g} degrees (assumed), floor at the lowest joints"
     return [
         poses.then(
@@ -143,7 +164,7 @@ def in_world(people: Sequence[Poses3D], pitch_deg: float = 0.0) -> list[Poses3D]
             axes="world",
             origin="world",
             camera=replace(
-                poses.camera or Camera.guess(poses.observed.size_px),  # ty: ignore
+                _camera_of(poses),
                 R_world_to_camera=turn.T,
                 t_world_to_camera_m=-turn.T @ shift,
             ),
@@ -152,7 +173,12 @@ def in_world(people: Sequence[Poses3D], pitch_deg: float = 0.0) -> list[Poses3D]
     ]
 
 
-def _world_origin(people_m: list[Array]) -> Array:
-    lowest = [xyz[np.isfinite(xyz).all((1, 2))].min(1)[:, 2] for xyz in people_m]
-    first = people_m[0][np.isfinite(people_m[0]).all((1, 2))][0, 0]
-    return np.array([first[0], first[1], np.percentile(np.concatenate(lowest), FLOOR_PERCENTILE)])
+def _world_origin(people_m: list[Array], roots: list[int]) -> Array:
+    places = [xyz[:, root] for xyz, root in zip(people_m, roots, strict=True)]
+    first = [place[np.isfinite(place).all(1)][:1] for place in places]
+    heights = [xyz[..., 2][np.isfinite(xyz[..., 2]).any(1)] for xyz in people_m]
+    lowest = np.concatenate([np.nanmin(height, axis=1) for height in heights])
+    if not sum(map(len, first)):
+        raise InputError("the level world", expected="a frame with a pose", found="none")
+    x, y, _ = np.concatenate(first)[0]
+    return np.array([x, y, np.percentile(lowest, FLOOR_PERCENTILE)])

@@ -34,7 +34,8 @@ class Poses2D:
 
     xy_px (T, J, 2), confidence (T, J) in 0..1, time_s (T) rising, size_px (width, height).
     A joint that was not seen is NaN with confidence 0; a frame without the person is all NaN.
-    Raises ShapeError, InputError (infinite coordinates, times that do not rise).
+    Raises ShapeError, InputError (infinite coordinates, confidence outside 0..1, times that do not
+    rise).
     """
 
     xy_px: Array
@@ -52,6 +53,11 @@ class Poses2D:
         _lock(self, shapes)
         if np.isinf(self.xy_px).any():
             raise InputError("2D joints", expected="finite pixels or NaN", found="infinity")
+        outside = ~((self.confidence >= 0) & (self.confidence <= 1))
+        if outside.any():
+            raise InputError(
+                "confidence", expected="0 to 1", found=f"{self.confidence[outside][0]:g}"
+            )
         _check_time(self.time_s)
         if min(self.size_px) <= 0:
             raise InputError("image size", expected="width and height > 0", found=self.size_px)
@@ -161,19 +167,16 @@ def _lock(poses: Poses2D | Poses3D, shapes: dict[str, tuple[int, ...]]) -> None:
 
 
 def _check_time(time_s: Array) -> None:
-    if not np.isfinite(time_s).all() or (np.diff(time_s) <= 0).any():
+    bad = ~np.isfinite(time_s)
+    bad[1:] |= ~(time_s[1:] > time_s[:-1])
+    if bad.any():
+        frame = int(np.argmax(bad))
+        before = f" after {time_s[frame - 1]:g} s" if frame else ""
         raise InputError(
             "time stamps",
             expected="finite seconds, each later than the last",
-            found=_first_bad(time_s),
+            found=f"{time_s[frame]:g} s at frame {frame}{before}",
         )
-
-
-def _first_bad(time_s: Array) -> str:
-    bad = np.flatnonzero(~np.isfinite(time_s[1:]) | ~(np.diff(time_s) > 0))
-    frame = int(bad[0]) + 1 if len(bad) else 0
-    before = f" after {time_s[frame - 1]:g} s" if frame else ""
-    return f"{time_s[frame]:g} s at frame {frame}{before}"
 
 
 def _rate_hz(time_s: Array) -> float:

@@ -1,6 +1,6 @@
 """A folder of results from one source: every file complete or absent, with its meaning."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,10 +71,9 @@ def _write(
 ) -> list[Path]:
     if kind == "mp4":
         return [_write_overlay(folder / "overlay.mp4", source, people, options, progress)]
-    if kind == "html":
-        return [_write_page(folder / "motion.html", people, progress)]
     progress(f"writing {kind}", 0, 1)
-    written = io.write(folder / f"motion.{kind}", people)
+    path = folder / f"motion.{kind}"
+    written = _write_page(path, people) if kind == "html" else io.write(path, people)
     progress(f"writing {kind}", 1, 1)
     return written
 
@@ -86,22 +85,19 @@ def _write_overlay(
     options: Options,
     progress: Progress,
 ) -> Path:
-    from poselift.view import write_overlay
+    from poselift.view.video import write_overlay
 
     with frames_of(source, options) as frames:
-        write_overlay(path, frames, people, progress=_counted("drawing", progress))
+        whole = len(people[0].time_s)
+        write_overlay(path, frames, people, lambda done: progress("drawing", done, whole))
     return path
 
 
-def _write_page(path: Path, people: Sequence[Poses3D], progress: Progress) -> Path:
-    from poselift.view import write_page
+def _write_page(path: Path, people: Sequence[Poses3D]) -> list[Path]:
+    from poselift.view.page import write_page
 
-    write_page(path, people, progress=_counted("writing page", progress))
-    return path
-
-
-def _counted(step: str, progress: Progress) -> Callable[[int, int | None], None]:
-    return lambda done, whole: progress(step, done, whole)
+    write_page(path, people)
+    return [path]
 
 
 def _notes(people: Sequence[Poses3D]) -> list[str]:

@@ -138,6 +138,26 @@ def test_of_two_looks_at_one_person_the_surer_stays():
     assert distinct([weak, sure]) == [sure]
 
 
+def test_one_body_read_upright_and_upside_down_is_one_person():
+    region = Region((400, 500), 700)
+    upright, flipped = Person(400).landmarks(region), Person(405, angle=np.pi).landmarks(region)
+    weak = replace(flipped, presence=0.6)
+    assert distinct([weak, upright]) == [upright]
+    beside = Person(600, angle=np.pi).landmarks(region)
+    assert len(distinct([upright, beside])) == 2
+
+
+def test_whoever_turns_is_looked_at_again_with_the_turn(scene):
+    scene.people = [Person(400)]
+    detector = Hybrid(mode="fast")
+    detector(IMAGE)
+    for turn_deg, looks in ((0, 1), (20, 2), (20, 1)):
+        before = scene.looks
+        scene.people[0].angle = np.deg2rad(turn_deg)
+        detector(IMAGE)
+        assert scene.looks == before + looks
+
+
 def test_people_who_overlap_stay_two(scene):
     scene.people = [Person(400), Person(520)]
     detector = Hybrid()

@@ -17,7 +17,7 @@ from poselift.track import track
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample"
 COCO = skeleton("coco17")
-STEP = 8  # frames
+STEP = 11  # frames
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +37,12 @@ def images() -> list[np.ndarray]:
 def found(images) -> list[list[Detection]]:
     detector = Hybrid()
     return [detector(image) for image in images[::STEP]]
+
+
+@pytest.fixture(scope="module")
+def upright(truth) -> int:
+    """The frame in which the person stands tallest."""
+    return int(np.ptp(truth["coco17_xy_px"][..., 1], axis=1).argmax())
 
 
 def error_of_box(xy_px: np.ndarray, truth_px: np.ndarray) -> np.ndarray:
@@ -87,9 +93,9 @@ def test_fast_mode_stays_with_the_person(images, truth):
     assert np.nanmean(error_of_box(xy_px, truth["coco17_xy_px"][:10])) < 0.04
 
 
-def test_the_person_is_kept_upside_down(images, truth):
-    """Turned step by step, where the search alone finds nobody or another pose."""
-    image, expected = images[0], truth["coco17_xy_px"][0]
+def test_the_person_is_kept_upside_down(images, truth, upright):
+    """Turned step by step, as in a slow somersault; MoveNet alone errs several times as much."""
+    image, expected = images[upright], truth["coco17_xy_px"][upright]
     centre = expected.mean(axis=0)
     side = 2 * max(image.shape)
     detector = Hybrid(mode="fast")
@@ -100,7 +106,9 @@ def test_the_person_is_kept_upside_down(images, truth):
         (person,) = detector(turned)
     goal = expected @ turn[:, :2].T + turn[:, 2]
     error = error_of_box(convert(person.xy_px, Hybrid.skeleton, COCO), goal)
-    assert error.mean() < 0.05
+    assert error.mean() < 0.04
+    alone = [error_of_box(person.xy_px, goal).mean() for person in MoveNet()(turned)]
+    assert min(alone, default=1.0) > 2 * error.mean()
 
 
 def test_colours_are_not_swapped(images, truth):
@@ -109,20 +117,20 @@ def test_colours_are_not_swapped(images, truth):
     for name, picked in (("rgb", slice(None)), ("bgr", slice(None, None, -1))):
         finder = MoveNet()
         scores = [
-            max((p.score for p in finder(image[..., picked])), default=0) for image in images[::16]
+            max((p.score for p in finder(image[..., picked])), default=0) for image in images[::33]
         ]
         errors[name] = np.mean(scores)
     assert errors["rgb"] > errors["bgr"]
 
 
-def test_blazepose_gives_metres_in_camera_axes(images, truth):
-    expected = truth["coco17_xy_px"][0]
+def test_blazepose_gives_metres_in_camera_axes(images, truth, upright):
+    expected = truth["coco17_xy_px"][upright]
     region = region_of(Detection(expected, np.ones(17), 1.0), COCO)
     assert region is not None
-    person = BlazePose().landmarks(images[0], region)
+    person = BlazePose().landmarks(images[upright], region)
     names = BlazePose.skeleton
     head, feet = names.index("nose"), [names.index("left_heel"), names.index("right_heel")]
     tall_m = person.xyz_m[feet, 1].mean() - person.xyz_m[head, 1]
-    assert 1.0 < tall_m < 2.2  # y is down
+    assert 1.1 < tall_m < 2.2  # y is down
     hips = person.xyz_m[[names.index("left_hip"), names.index("right_hip")]]
     np.testing.assert_allclose(hips.mean(axis=0), 0, atol=0.05)

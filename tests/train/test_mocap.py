@@ -168,10 +168,10 @@ class TestAcclaim:
         ("old", "new", "line", "expected"),
         [
             ("upper 90\nlower 0 90\n2", "upper 90\n2", 4, "values of lower"),
-            ("root 1 2 3 0 90 0\nupper 90\nlower 0 90\n", "root 1 2 3 0", 9, "root with 6 values"),
+            ("root 1 2 3 0 90 0\nupper 90\nlower 0 90\n", "root 1 2 3 0", 9, "6 numbers"),
             ("root 1 2 3 0 90 0\nupper 90\nlower 0 90\n", "root 1 2 3 0 90 0\n", 9, "upper next"),
             ("2\nroot 1 2 3", "2\nroot 1 x 3", 9, "6 numbers"),
-            ("2\nroot", "two\nroot", 8, "a frame number"),
+            ("2\nroot", "two\nroot", 8, "a bone of small.asf"),
             ("upper 90\nlower 0 90\n2", "upper 90\nlower 0 90\n2\n3", 9, "root with 6 values"),
             ("upper 90\nlower 0 90\n2", "upper 90\nlower 0\n2", 7, "lower with 2 values"),
             ("upper 90\nlower 0 90\n2", "upper 90\ntail 0 90\n2", 7, "a bone of small.asf"),
@@ -188,7 +188,7 @@ class TestAcclaim:
         ("old", "new", "message"),
         [
             (":hierarchy", ":tree", "a section :hierarchy"),
-            ("direction 0 1 0", "direction 0 1", r"small\.asf:27: expected 3 numbers"),
+            ("direction 0 1 0", "direction 0 1", r"small\.asf:28: expected 3 numbers"),
             ("     length 1\n", "", "a field 'length'"),
             ("dof rx rz", "dof rx l", "dof of rx, ry, rz"),
             ("axis 0 0 0 XYZ", "axis 0 0 0 XYY", "an axis order"),
@@ -243,9 +243,9 @@ class TestBvh:
     @pytest.mark.parametrize(
         ("old", "new", "message"),
         [
-            ("Frames: 2", "Frames: 3", r"a\.bvh:19: expected 3 frames, found 2"),
-            ("1 2 3 90 90 0 0 90 0", "1 2 3 90 90", r"a\.bvh:19: expected 9 channel values"),
-            ("1 2 3 90 90 0 0 90 0", "1 2 3 90 90 0 0 90 z", r"a\.bvh:19: expected 9 numbers"),
+            ("Frames: 2", "Frames: 3", r"a\.bvh:20: expected 3 frames, found 2"),
+            ("1 2 3 90 90 0 0 90 0", "1 2 3 90 90", r"a\.bvh:20: expected 9 channel values"),
+            ("1 2 3 90 90 0 0 90 0", "1 2 3 90 90 0 0 90 z", r"a\.bvh:20: expected 9 numbers"),
             ("CHANNELS 3", "CHANNELS 4", r"a\.bvh:9: expected a count"),
             ("OFFSET 0 1 0", "OFFSET 0 1", r"a\.bvh:12: expected 3 numbers"),
             ("  }\n}\n", "  }\n", "closed braces"),

@@ -135,6 +135,16 @@ def test_the_frustum_stands_at_the_camera_and_looks_along_it():
     np.testing.assert_allclose(Rotation.from_quat([x, y, z, w]).as_matrix(), rotation, atol=1e-9)
 
 
+def test_the_first_view_shows_the_whole_way():
+    time_s = np.arange(90) / 30
+    way = np.stack([2 * time_s, 0 * time_s, 0 * time_s], -1)[:, None]
+    for stretch, expected_x in ((1.0, 3.0), (10.0, 0.0)):
+        walk = person(joints(time_s, radius_m=0.0) + stretch * way, time_s)
+        with quiet_server(0) as server:
+            scene(server, [walk])
+            assert server.initial_camera.look_at[0] == pytest.approx(expected_x, abs=1.0)
+
+
 def test_a_person_who_comes_later_and_one_frame_can_be_written(tmp_path):
     time_s = np.arange(10) / 30
     xyz = joints(time_s)

@@ -20,6 +20,11 @@ MODES = ("accurate", "fast")
 # Similarity with tolerance 0.1: 0.5 is a mean distance of about 0.12 body sizes per joint.
 SAME_TOLERANCE = 0.1
 SAME_PERSON = 0.5
+# ... or two readings of one body in different directions, such as upright and upside down.
+APART_RAD = np.deg2rad(60)
+SAME_HIPS = 0.15  # of the region
+STEADY_RAD = np.deg2rad(5)
+MAX_LOOKS = 3
 SEEN_CONFIDENCE = 0.3
 MIN_SEEN_JOINTS = 4  # of the 17 of COCO
 
@@ -111,7 +116,23 @@ class Hybrid:
         return people
 
     def _look(self, image: NDArray[np.uint8], region: Region) -> Landmarks | None:
-        """The person in a region, if there is one."""
+        """The person in a region, if there is one.
+
+        The network corrects only half of a turn that it was not told of, and errs beyond about
+        40 degrees: somebody who turns fast is looked at again with the region turned along.
+        """
+        best: Landmarks | None = None
+        for _ in range(MAX_LOOKS):
+            person = self._glance(image, region)
+            if person is None:
+                break
+            best, turn = person, _turn(person.next_region.angle_rad, region.angle_rad)
+            region = person.next_region
+            if abs(turn) < STEADY_RAD:
+                break
+        return best
+
+    def _glance(self, image: NDArray[np.uint8], region: Region) -> Landmarks | None:
         height, width = image.shape[:2]
         if not region.usable(width, height):
             return None
@@ -220,14 +241,26 @@ def in_view(person: Landmarks, width_px: int, height_px: int) -> bool:
 def distinct(people: Sequence[Landmarks]) -> list[Landmarks]:
     """Each person once, surest first: of those that lie alike, the one with the best presence.
 
-    Poses are compared joint by joint, not by box, so two people who overlap stay two.
+    Poses are compared joint by joint, not by box, so two people who overlap stay two, unless one
+    would be upside down in the place of the other.
     """
     kept: list[Landmarks] = []
     for person in sorted(people, key=lambda person: -person.presence):
-        alike = (
-            similarity(person.xy_px, other.xy_px, BlazePose.skeleton, SAME_TOLERANCE)
-            for other in kept
-        )
-        if max(alike, default=0.0) < SAME_PERSON:
+        if not any(_same(person, other) for other in kept):
             kept.append(person)
     return kept
+
+
+def _same(one: Landmarks, two: Landmarks) -> bool:
+    """Whether two looks show one body."""
+    if similarity(one.xy_px, two.xy_px, BlazePose.skeleton, SAME_TOLERANCE) >= SAME_PERSON:
+        return True
+    first, second = one.next_region, two.next_region
+    apart_px = np.hypot(*np.subtract(first.centre_px, second.centre_px))
+    here = apart_px < SAME_HIPS * min(first.side_px, second.side_px)
+    return here and abs(_turn(first.angle_rad, second.angle_rad)) > APART_RAD
+
+
+def _turn(end_rad: float, start_rad: float) -> float:
+    """The shortest turn between two angles, within -pi..pi."""
+    return float((end_rad - start_rad + np.pi) % (2 * np.pi) - np.pi)

@@ -25,7 +25,6 @@ from poselift.geometry import Array, rotation_between
 from poselift.io.bvh_motion import (
     Bones,
     bone_places,
-    constant_bones,
     continuous_angles,
     gap_free_bones,
     trunk_frame,
@@ -34,7 +33,7 @@ from poselift.io.files import atomic
 from poselift.poses import Poses2D, Poses3D
 from poselift.skeleton import Skeleton, skeleton, skeletons
 
-__all__ = ["CM_PER_M", "constant_bones", "write_bvh", "write_bvh_people"]
+__all__ = ["CM_PER_M", "write_bvh", "write_bvh_people"]
 
 CM_PER_M = 100.0
 

@@ -31,22 +31,6 @@ class Bones:
     step_s: float
 
 
-def constant_bones(poses: Poses3D) -> Poses3D:
-    """The same motion with every bone at its median length over the frames that show it.
-
-    The root and all directions stay; a joint whose parent is missing stays where it was.
-    """
-    parents = poses.skeleton.parents
-    vectors = _vectors(poses.xyz_m, parents)
-    scaled = unit(vectors) * _median_lengths(vectors)[:, None]
-    xyz = np.array(poses.xyz_m)
-    for joint in _root_first(parents):
-        if parents[joint] >= 0:
-            moved = xyz[:, parents[joint]] + scaled[:, joint]
-            xyz[:, joint] = np.where(np.isnan(moved), xyz[:, joint], moved)
-    return poses.then("bones: constant (median) lengths", xyz_m=xyz)
-
-
 def gap_free_bones(poses: Poses3D) -> Bones:
     """Bones in BVH axes; missing ones held, irregular times resampled.
 

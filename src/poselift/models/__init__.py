@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from poselift.errors import MissingExtraError, UnknownNameError, WeightsError
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from poselift.models.lifter import Lifter
+    from poselift.models.network import Network
 
 DEFAULT = "strided-27"
 
@@ -71,7 +70,7 @@ def info(name: str) -> LifterInfo:
     return LIFTERS[name]
 
 
-def build(name: str, **changes: object) -> "nn.Module":
+def build(name: str, **changes: object) -> "Network":
     """A network with fresh weights; `changes` go into its Config. Needs the extra `train`."""
     record = info(name)
     module_name, _, class_name = record.target.partition(":")

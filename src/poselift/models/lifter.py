@@ -61,7 +61,7 @@ class Lifter:
         name = session.get_inputs()[0].name
 
         def run(xy: Array) -> Array:
-            return session.run(["centre"], {name: xy.astype(np.float32)})[0][:, 0]
+            return np.asarray(session.run(["centre"], {name: xy.astype(np.float32)})[0])[:, 0]
 
         return cls(run, info)
 

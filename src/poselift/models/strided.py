@@ -24,13 +24,13 @@ Both have the same parameters. Pointwise convolutions are linear layers here, wh
 import json
 import math
 from dataclasses import asdict, dataclass, fields
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poselift.errors import FormatError, InputError, ShapeError, UnknownNameError
+from poselift.models.network import Lifted, Network
 
 STRIDES: dict[int, tuple[int, ...]] = {
     27: (3, 3, 3),
@@ -108,19 +108,13 @@ class Config:
         return cls(**values)
 
 
-class Lifted(NamedTuple):
-    """Root-relative metres in camera axes: centre (B, 1, J, 3) and every frame (B, F, J, 3)."""
-
-    centre: Tensor
-    every: Tensor
-
-
-class Strided(nn.Module):
+class Strided(Network):
     """Normalised 2D joints (B, F, J, 2) to `Lifted`. Raises ShapeError for any other window."""
 
     def __init__(self, config: Config | None = None) -> None:
         super().__init__()
         self.config = c = config or Config()
+        self.frames = c.frames
         self.embed = nn.Linear(c.joints * c.channels_in, c.width)
         self.embed_norm = nn.BatchNorm1d(c.width)
         self.embed_dropout = FastDropout(c.input_dropout)

@@ -8,9 +8,7 @@ sets (UI-PRMD) have no rotations for a whole body and are not packed.
 import hashlib
 import json
 import math
-import os
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from poselift.errors import FormatError, InputError, OutputError, UnknownNameError
+from poselift.errors import FormatError, InputError, UnknownNameError
 from poselift.geometry import Array
+from poselift.io.files import atomic
 from poselift.skeleton import skeleton
 from poselift.train.archives import ARCHIVES, ClipFile, clip_files, folders, read_clip, read_index
 from poselift.train.cleaning import clean
@@ -158,7 +157,7 @@ def build(
     source: a folder with archives NAME.tar.xz or unpacked folders NAME (see `ARCHIVES`) and
     perhaps an index.csv; or any folder of ASF/AMC or BVH files of CMU's database.
     cache_dir: where archives are unpacked (default ~/.cache/poselift/mocap).
-    progress: called with a clip's name, how many are done and how many there are.
+    progress: called with the step, how many clips are done and how many there are.
     Clips that cannot be read, and trials that an earlier archive has, are left out and listed.
     Raises InputError, OutputError.
     """
@@ -174,7 +173,7 @@ def build(
     known: dict[tuple[str, str], ClipFile] = {}
     for done, clip in enumerate(clips):
         if progress:
-            progress(clip.name, done, len(clips))
+            progress("reading clips", done + 1, len(clips))
         twin = known.setdefault(_trial(clip), clip)
         if twin.archive != clip.archive:
             left_out[clip.name] = f"the same trial as {twin.name}"
@@ -188,7 +187,8 @@ def build(
     arrays = _arrays(pack, sorted({clip.archive for clip in clips}))
     digest = _digest(arrays)
     arrays["digest"] = np.array(digest)
-    _write(out, arrays)
+    with atomic(out) as path:
+        np.savez(path, allow_pickle=False, **arrays)
     return Summary(out, _count(arrays, dropped), left_out, pack.frames, digest)
 
 
@@ -286,20 +286,6 @@ def _digest(arrays: Arrays) -> str:
         sha.update(f"{name} {array.dtype.str} {array.shape}".encode())
         sha.update(array.tobytes())
     return sha.hexdigest()
-
-
-def _write(out: Path, arrays: Arrays) -> None:
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=out.parent, suffix=".npz")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
-            Path(name).replace(out)
-        finally:
-            Path(name).unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(str(out), expected="a place to write", found=error) from error
 
 
 def _count(arrays: Arrays, dropped: dict[str, Counter[str]]) -> tuple[SubjectCount, ...]:

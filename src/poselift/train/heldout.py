@@ -40,8 +40,8 @@ def heldout_clips(
     out = []
     for row in range(clips):
         half, focal = scene.view.half_size[row], scene.view.guessed_focal[row]
-        size = tuple(round(float(2 * side) * LONGER_SIDE_PX) for side in half)
-        observed = _poses(xy[row], float(scene.dt_s[row]), size, float(focal))
+        width, height = (round(float(2 * side) * LONGER_SIDE_PX) for side in half)
+        observed = _poses(xy[row], float(scene.dt_s[row]), (width, height), float(focal))
         name = f"{motions.names[scene.clip[row]]} #{row}"
         out.append(Clip(name, observed, truth[row]))
     return out

@@ -70,7 +70,7 @@ class Run:
         self.optimizer = torch.optim.AdamW(
             _groups(self.model, config.weight_decay), lr=config.rate, betas=(0.9, 0.98)
         )
-        self.frames = int(self.model.config.frames)
+        self.frames = self.model.frames
         self.train_motions = Motions(pack, "train", device)
         self.validation_motions = Motions(pack, "validation", device)
         self.step, self.best_m = 0, math.inf

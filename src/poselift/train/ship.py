@@ -16,6 +16,7 @@ from poselift.evaluate import Scores, constant_pose, score
 from poselift.models import LifterInfo, build, info
 from poselift.models.export import export_onnx
 from poselift.models.lifter import Lifter
+from poselift.models.network import Network
 from poselift.train import checkpoint
 from poselift.train.heldout import heldout_clips, mean_pose_m
 
@@ -32,7 +33,7 @@ SPLITS = ("validation", "test")
 Say = Callable[[str], None]
 
 
-def network(run: Path) -> tuple[torch.nn.Module, LifterInfo, dict[str, Any]]:
+def network(run: Path) -> tuple[Network, LifterInfo, dict[str, Any]]:
     """The averaged network of a run's best step, its lifter's record, and the run's facts."""
     tensors, facts = checkpoint.load(run / "best.safetensors")
     config = facts["config"]
@@ -77,9 +78,8 @@ def ship(run: Path, pack: Path, out: Path, command: str, say: Say) -> Path:
     content = path.read_bytes()
     if len(content) > 10e6:
         raise WeightsError(str(path), expected="under 10 MB", found=f"{len(content) / 1e6:.1f} MB")
-    say(
-        f"{path}: {len(content) / 1e6:.2f} MB, differs from torch by at most {1e3 * exported.half_difference_m:.2f} mm"
-    )
+    differs_mm = 1e3 * (exported.half_difference_m or 0.0)
+    say(f"{path}: {len(content) / 1e6:.2f} MB, differs from torch by at most {differs_mm:.2f} mm")
     lifter = Lifter.from_onnx(content, record)
     card = {
         "name": record.name,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import viser
 
 MAX_RATE_HZ = 30.0
-MAX_POSES = 9000  # of all people together: 5 minutes of one person, a page of about 5 MB
+MAX_POSES = 9000  # of all people together: 5 minutes of one person, a page of about 4 MB
 _LEAST_RATE_HZ = 10.0
 _THUMBNAIL_RATE_HZ = 5.0
 

@@ -28,6 +28,7 @@ _HIDDEN = 1e-5  # scale of a part that is not seen; zero would make its matrix s
 _VIEW_DEG = 45.0
 _OFF_FRONT_DEG = 24.0  # straight from the front, depth would not show
 _ELEVATION_DEG = 12.0
+_WIDEST_M = 6.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,15 +197,23 @@ def _add_frustum(api: "viser.SceneApi", shown: Stage) -> "viser.CameraFrustumHan
 
 
 def _aim(server: "viser.ViserServer", shown: Stage) -> None:
-    """Start from the front, slightly to the side and above, with everybody in view."""
+    """Start from the front, slightly to the side and above, with the whole way in view."""
+    centre_m, radius_m = _whole(shown)
     azimuth = shown.azimuth_rad + np.deg2rad(_OFF_FRONT_DEG)
-    narrow = look_at(shown.centre_m[0], shown.radius_m, azimuth, _ELEVATION_DEG, (100, 100))
-    back = _eye(narrow) - shown.centre_m[0]
-    distance = shown.radius_m / np.sin(np.deg2rad(_VIEW_DEG) / 2)
-    eye = shown.centre_m[0] + back / np.linalg.norm(back) * distance
+    back = centre_m - _eye(look_at(centre_m, radius_m, azimuth, _ELEVATION_DEG, (100, 100)))
+    distance = radius_m / np.sin(np.deg2rad(_VIEW_DEG) / 2)
+    eye = centre_m - back / np.linalg.norm(back) * distance
     start = server.initial_camera
-    start.position, start.look_at = _triple(eye), _triple(shown.centre_m[0])
+    start.position, start.look_at = _triple(eye), _triple(centre_m)
     start.up, start.fov = (0.0, 0.0, 1.0), float(np.deg2rad(_VIEW_DEG))
+
+
+def _whole(shown: Stage) -> tuple[Array, float]:
+    """Centre (3) and radius of the whole way, or of its start where people would be too small."""
+    path = shown.centre_m
+    middle = 0.5 * (path.min(axis=0) + path.max(axis=0))
+    radius_m = shown.radius_m + float(np.linalg.norm(path - middle, axis=-1).max())
+    return (middle, radius_m) if radius_m <= _WIDEST_M else (path[0], shown.radius_m)
 
 
 def _add_batch(

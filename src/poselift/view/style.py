@@ -36,7 +36,7 @@ _BARS = (
 _DENSE = ("face_",)  # points of a surface: lines along the tree would be a star
 _HEAD = ("nose", "head_top", "left_eye", "right_eye", "left_ear", "right_ear")
 _LIMB, _TRUNK = 0.13, 0.18  # radius by length of a bone
-_HEAD_OF_STATURE = 0.065  # radius of the head by body height
+_HEAD_OF_STATURE = 0.056  # radius of the head by body height
 
 
 @dataclass(frozen=True)
