@@ -2,7 +2,9 @@ import io
 import json
 import math
 import tarfile
+from dataclasses import replace
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from poselift.errors import FormatError, InputError, OutputError
 from poselift.skeleton import skeleton
 from poselift.train import archives, cleaning
 from poselift.train.archives import clip_files, folders, read_clip, read_index, unpack
-from poselift.train.clips import build, clip_weights, print_summary, split_of
+from poselift.train.clips import build, clip_weights, print_summary, quantised, split_of
 from poselift.train.flesh import BONE_SOURCE, ROTATIONS, Flesh, to_flesh
 from poselift.train.mocap import read_amc, read_asf, read_bvh, to_h36m17
 from poselift.train.motion import CMU_UNIT_M, Motion
@@ -107,9 +109,10 @@ def source_folder(folder: Path) -> Path:
     return folder
 
 
-def read_standing(folder: Path, **options: float) -> Motion:
+def read_standing(folder: Path, frames: int = 120, sway_deg: float = 12.0) -> Motion:
     asf = read_asf(write_asf(folder / "a.asf"))
-    return read_amc(asf, write_amc(folder / "a.amc", **options), rate_hz=60.0)  # ty: ignore
+    amc = write_amc(folder / "a.amc", frames, sway_deg=sway_deg)
+    return read_amc(asf, amc, rate_hz=60.0)
 
 
 BVH_NAMES = {
@@ -190,7 +193,7 @@ def daz_bvh(path: Path) -> Path:
         arm = ("Collar", "Shldr", "ForeArm", "Hand")
         leg = ("Thigh", "Shin", "Foot")
         for chain in (arm, leg):
-            for start, end in zip(chain, chain[1:], strict=False):
+            for start, end in pairwise(chain):
                 tree[side + start] = [side + end]
         places = ((3, 19, 0), (9, 2, 0), (28, -2, 0), (22, 1, 0), (9, -4, 0), (0, -40, 0))
         for name, (x, y, z) in zip((*arm, *leg[:2]), places, strict=True):
@@ -200,7 +203,8 @@ def daz_bvh(path: Path) -> Path:
 
     def visit(name: str, word: str) -> None:
         joints.append(name)
-        rows.extend([f"{word} {name}", "{", "OFFSET %g %g %g" % offsets.get(name, (0, 0, 0))])
+        x, y, z = offsets.get(name, (0, 0, 0))
+        rows.extend([f"{word} {name}", "{", f"OFFSET {x} {y} {z}"])
         place = "6 Xposition Yposition Zposition" if word == "ROOT" else "3"
         rows.append(f"CHANNELS {place} Zrotation Xrotation Yrotation")
         for child in tree.get(name, []):
@@ -293,32 +297,21 @@ class TestFlesh:
 
 
 # ------------------------------------------------------------------------------------- cleaning
-def flesh_of(motion: Motion) -> Flesh:
-    return to_flesh(motion)
-
-
-def standing(tmp_path: Path, **options: float) -> Flesh:
-    return to_flesh(read_standing(tmp_path, **options))
+def standing(tmp_path: Path, frames: int = 120, sway_deg: float = 12.0) -> Flesh:
+    return to_flesh(read_standing(tmp_path, frames, sway_deg))
 
 
 def shifted(flesh: Flesh, shift_m: np.ndarray) -> Flesh:
     """The body moved by shift_m (T, 3)."""
     joints = flesh.h36m17_m + shift_m[:, None]
-    return Flesh(
-        flesh.rotation,
-        flesh.root_m + shift_m,
-        joints,
-        flesh.zero_direction,
-        flesh.leg_length_m,
-        flesh.rate_hz,
-    )
+    return replace(flesh, root_m=flesh.root_m + shift_m, h36m17_m=joints)
 
 
 class TestCleaning:
     def test_sound_clips_stay_whole(self, tmp_path: Path) -> None:
         assert cleaning.clean(standing(tmp_path)) == ([(0, 120)], {})
 
-    def test_a_jump_cuts_in_two_and_a_rash_kick_does_not(self, tmp_path: Path) -> None:
+    def test_a_jump_cuts_in_two_and_a_fast_kick_does_not(self, tmp_path: Path) -> None:
         flesh = standing(tmp_path)
         jump = np.zeros((120, 3))
         jump[70:, 0] = 0.5  # 30 m/s
@@ -343,7 +336,7 @@ class TestCleaning:
         for bone, pieces in (("lhumerus", [(0, 50), (50, 120)]), ("ltoes", [(0, 120)])):
             rotation = flesh.rotation.copy()
             rotation[50:, ROTATIONS.index(bone)] @= half_turn
-            flipped = Flesh(rotation, *list(vars(flesh).values())[1:])
+            flipped = replace(flesh, rotation=rotation)
             assert cleaning.clean(flipped)[0] == pieces
 
     def test_twisted_thighs_and_heads_are_dropped(self, tmp_path: Path) -> None:
@@ -353,7 +346,7 @@ class TestCleaning:
             axis = flesh.zero_direction[row]
             rotation = flesh.rotation.copy()
             rotation[:40, row] @= Rotation.from_rotvec(math.radians(160) * axis).as_matrix()
-            twisted = Flesh(rotation, *list(vars(flesh).values())[1:])
+            twisted = replace(flesh, rotation=rotation)
             assert cleaning.clean(twisted) == ([(40, 120)], {reason: 40})
 
     def test_thigh_twist_is_that_about_the_thigh(self, tmp_path: Path) -> None:
@@ -367,7 +360,7 @@ class TestCleaning:
             twist = Rotation.from_rotvec(math.radians(angle) * axis).as_matrix()
             swing = Rotation.align_vectors([forward @ axis], [axis])[0].as_matrix()
             rotation[:, row] = rotation[:, 0] @ swing @ twist
-            turned = Flesh(rotation, *list(vars(flesh).values())[1:])
+            turned = replace(flesh, rotation=rotation)
             got = cleaning.thigh_twist_deg(turned)
             np.testing.assert_allclose(got, abs(angle), atol=0.01)
 
@@ -375,16 +368,11 @@ class TestCleaning:
         flesh = standing(tmp_path)
         joints = flesh.h36m17_m.copy()
         joints[30:33, 5, 1] = np.nan
-        broken = Flesh(flesh.rotation, flesh.root_m, joints, *list(vars(flesh).values())[3:])
+        broken = replace(flesh, h36m17_m=joints)
         pieces, dropped = cleaning.clean(broken)
         assert pieces == [(0, 30), (33, 120)]
         assert dropped == {"not finite": 3}
-        nothing = Flesh(
-            flesh.rotation,
-            flesh.root_m,
-            np.full_like(joints, np.nan),
-            *list(vars(flesh).values())[3:],
-        )
+        nothing = replace(flesh, h36m17_m=np.full_like(joints, np.nan))
         assert cleaning.clean(nothing) == ([], {"not finite": 120})
 
     def test_only_a_leading_t_pose_is_trimmed(self, tmp_path: Path) -> None:
@@ -397,19 +385,14 @@ class TestCleaning:
                 base = joints[frames, at[f"{side}_shoulder"]]
                 joints[frames, at[f"{side}_elbow"]] = base + 0.3 * sign * left
                 joints[frames, at[f"{side}_wrist"]] = base + 0.6 * sign * left
-        posed = Flesh(body.rotation, body.root_m, joints, *list(vars(body).values())[3:])
+        posed = replace(body, h36m17_m=joints)
         start = cleaning.t_pose_start(posed)
         assert start[:12].all()
         assert not start[12:].any()
 
     def test_mirrored_clips_are_refused(self, tmp_path: Path) -> None:
         flesh = standing(tmp_path)
-        swapped = Flesh(
-            flesh.rotation,
-            flesh.root_m,
-            flesh.h36m17_m[:, H36M.mirror],
-            *list(vars(flesh).values())[3:],
-        )
+        swapped = replace(flesh, h36m17_m=flesh.h36m17_m[:, H36M.mirror])
         assert cleaning.clean(swapped) == ([], {"left is right": 120})
 
     def test_short_clips(self, tmp_path: Path) -> None:
@@ -580,6 +563,14 @@ class TestBuild:
                 np.testing.assert_allclose(got, limb(pack["h36m17_m"], side, bone), atol=2e-4)
         names = pack["rotation_names"][pack["source"]]
         assert dict(zip(pack["bones"], names, strict=True)) == BONE_SOURCE
+
+    def test_quaternions_do_not_change_sign_in_whole_turns(self) -> None:
+        angle = np.linspace(0, 4 * np.pi, 200)
+        rotation = Rotation.from_rotvec(angle[:, None] * (0, 0, 1)).as_matrix()[:, None]
+        quaternion = quantised(np.concatenate([rotation, np.swapaxes(rotation, -1, -2)], axis=1))
+        expected = np.stack([np.cos(angle / 2), np.sin(angle / 2)], axis=-1) * 32767
+        np.testing.assert_allclose(quaternion[:, 0, [0, 3]], expected, atol=0.51)
+        np.testing.assert_allclose(quaternion[:, 1, [0, 3]], expected * (1, -1), atol=0.51)
 
     def test_same_input_same_digest(self, tmp_path: Path) -> None:
         source = source_folder(tmp_path)

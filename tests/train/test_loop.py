@@ -16,14 +16,14 @@ from poselift.train.loop import Run, TrainConfig
 from poselift.train.ship import lifter_from_run, ship
 
 CPU = torch.device("cpu")
-NETWORK = {"frames": 9, "strides": [3, 3], "width": 32, "hidden": 64, "heads": 4, "layers": 1}
+NETWORK = {"frames": 9, "strides": [3, 3], "width": 64, "hidden": 64, "heads": 2, "layers": 1}
 CONFIG = TrainConfig(
-    steps=60,
+    steps=200,
     batch=32,
-    rate=3e-3,
+    rate=2e-3,
     warmup=10,
     average_half_life=0.05,
-    validate_every=30,
+    validate_every=100,
     validation_batches=1,
     bf16=False,
     network=NETWORK,
@@ -35,7 +35,7 @@ def finished(tiny_pack, tmp_path_factory) -> Run:
     run = Run(CONFIG, tiny_pack, tmp_path_factory.mktemp("run"), CPU)
     reports = []
     run.run(reports.append)
-    assert [report.step for report in reports] == list(range(1, 61))
+    assert [report.step for report in reports] == list(range(1, 201))
     assert reports[-1].validation_mm is not None
     return run
 
@@ -52,7 +52,7 @@ def test_training_beats_the_mean_pose(finished, tiny_pack):
 
 def test_log_and_config_are_written(finished):
     rows = [json.loads(line) for line in (finished.out / "log.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == [30, 60]
+    assert [row["step"] for row in rows] == [100, 200]
     assert rows[1]["validation_clean_mm"] < rows[0]["validation_clean_mm"]
     assert json.loads((finished.out / "config.json").read_text())["network"] == NETWORK
 

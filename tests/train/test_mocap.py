@@ -203,6 +203,11 @@ class TestAcclaim:
         with pytest.raises(FormatError, match=message):
             read_asf(write(tmp_path / "small.asf", ASF.replace(old, new, 1)))
 
+    def test_a_later_frame_without_its_number_is_named(self, tmp_path: Path) -> None:
+        third = AMC[AMC.index("2\nroot") :].replace("2\n", "three\n", 1)
+        with pytest.raises(FormatError, match=r"small\.amc:12: .*a frame number, found three"):
+            small(tmp_path, AMC + third)
+
     def test_no_frames_no_rate_no_file(self, tmp_path: Path) -> None:
         with pytest.raises(FormatError, match="a line with a frame number"):
             small(tmp_path, ":DEGREES\n")

@@ -23,7 +23,7 @@ from scipy.spatial.transform import Rotation
 
 from poselift.errors import FormatError, InputError, UnknownNameError
 from poselift.geometry import Array
-from poselift.io.files import atomic
+from poselift.io.files import atomic, check_output_folder
 from poselift.skeleton import skeleton
 from poselift.train.archives import ARCHIVES, ClipFile, clip_files, folders, read_clip, read_index
 from poselift.train.cleaning import clean
@@ -161,6 +161,7 @@ def build(
     Clips that cannot be read, and trials that an earlier archive has, are left out and listed.
     Raises InputError, OutputError.
     """
+    check_output_folder(out.parent)
     index = read_index(source / "index.csv")
     clips = [
         clip
