@@ -224,10 +224,11 @@ def _add_mocap(verbs: Any) -> None:
 
 
 def _mocap_build(args: argparse.Namespace) -> int:
-    from poselift.train.clips import build
+    from poselift.train.clips import build, print_summary
 
     with _progress(False) as progress:
-        build(args.folder, args.out, progress=progress)
+        summary = build(args.folder, args.out, progress=progress)
+    print_summary(summary)
     return 0
 
 
@@ -245,6 +246,7 @@ def _add_train(verbs: Any) -> None:
     parser.add_argument("--batch", type=int, help="windows per step")
     parser.add_argument("--rate", type=float, help="learning rate at its height")
     parser.add_argument("--seed", type=int)
+    parser.add_argument("--start-from", dest="start_from", metavar="RUN", help="another run")
     parser.add_argument("--validate-every", dest="validate_every", type=int, help="steps")
     parser.add_argument("--fp32", dest="bf16", action="store_false", default=None)
     parser.add_argument("--minutes", type=float, help="stop after so long; the run can go on later")

@@ -32,11 +32,11 @@ def _zero_directions() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def tiny_pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four clips (two for training) of somebody who swings arms and legs."""
+    """Five clips (two for training) of somebody who swings arms and legs."""
     bones = body_table().bones
     rng = np.random.default_rng(0)
     clips = []
-    for _ in range(4):
+    for _ in range(5):
         angle = np.zeros((FRAMES, len(bones), 3))
         phase = np.linspace(0, 2 * np.pi * rng.uniform(3, 6), FRAMES)[:, None]
         swing = rng.normal(0, 0.5, (len(bones), 3)) * 0.6
@@ -52,15 +52,16 @@ def tiny_pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
         source=np.arange(len(bones)),
         quaternion=(quaternion * 32767).round().astype(np.int16),
         root_m=np.tile(np.float32([0, 0, 1.0]), (len(quaternion), 1)),
-        start=np.arange(4) * FRAMES,
-        frames=np.full(4, FRAMES),
-        rate_hz=np.full(4, 60.0),
-        subject=np.array(["a", "b", "c", "d"]),
-        name=np.array(["a_1", "b_1", "c_1", "d_1"]),
-        split=np.array([0, 0, 1, 2]),
-        weight=np.ones(4),
-        leg_length_m=np.full(4, 0.85),
-        zero=np.zeros(4, int),
+        start=np.arange(5) * FRAMES,
+        frames=np.full(5, FRAMES),
+        rate_hz=np.full(5, 60.0),
+        subject=np.array(["a", "b", "c", "d", "e"]),
+        name=np.array(["a_1", "b_1", "c_1", "d_1", "e_1"]),
+        archive=np.array(["cmu", "cmu", "cmu", "cmu", "hdm05"]),
+        split=np.array([0, 0, 1, 2, 2]),
+        weight=np.ones(5),
+        leg_length_m=np.full(5, 0.85),
+        zero=np.zeros(5, int),
         zero_direction_m=_zero_directions()[None],
     )
     return path

@@ -6,6 +6,7 @@ from poselift import signal
 from poselift.errors import FormatError, InputError
 from poselift.skeleton import convert
 from poselift.train.batches import (
+    SPLITS,
     Motions,
     SynthConfig,
     fill_gaps,
@@ -90,10 +91,13 @@ def test_fill_gaps_equals_the_product_filter():
 
 
 def test_splits_do_not_share_clips(tiny_pack):
-    names = [set(Motions(tiny_pack, s, CPU).names) for s in ("train", "validation", "test")]
-    assert not names[0] & names[1]
-    assert not names[0] & names[2]
-    assert not names[1] & names[2]
+    names = {split: Motions(tiny_pack, split, CPU).names for split in SPLITS}
+    assert names == {
+        "train": ["a_1", "b_1"],
+        "validation": ["c_1"],
+        "test": ["d_1"],
+        "cross-corpus": ["e_1"],
+    }
 
 
 def test_bad_packs_and_splits_are_refused(tiny_pack, tmp_path):

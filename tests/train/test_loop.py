@@ -91,6 +91,14 @@ def test_another_configuration_in_the_same_folder_is_refused(finished, tiny_pack
         Run(replace(CONFIG, rate=1e-4), tiny_pack, finished.out, CPU)
 
 
+def test_a_run_can_start_from_another(finished, tiny_pack, tmp_path):
+    config = replace(CONFIG, start_from=str(finished.out))
+    run = Run(config, tiny_pack, tmp_path, CPU)
+    assert run.step == 0
+    for name, value in run.model.state_dict().items():
+        assert torch.equal(value, finished.average.state_dict()[name]), name
+
+
 def test_damaged_checkpoint_is_refused(tmp_path):
     (tmp_path / "last.safetensors").write_bytes(b"x" * 100)
     with pytest.raises(WeightsError, match="expected a checkpoint"):

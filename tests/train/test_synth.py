@@ -36,13 +36,20 @@ def test_everybody_is_in_front_of_a_rigid_camera():
 
 
 def test_level_cameras_show_up_as_up():
-    _, view = views(pitch_deg=(0.0, 0.0), roll_deg=0.0, moving=0.0)
+    _, view = views(pitch_deg=(0.0, 0.0), roll_deg=0.0, tumble=0.0, moving=0.0)
     up = view.R_world_to_camera[:, 0] @ torch.tensor([0.0, 0.0, 1.0])
     assert torch.allclose(up, torch.tensor([0.0, -1.0, 0.0]).expand_as(up), atol=1e-5)
 
 
+def test_tumbling_cameras_roll_by_any_angle():
+    _, view = views(pitch_deg=(0.0, 0.0), roll_deg=0.0, tumble=1.0, moving=0.0)
+    up = view.R_world_to_camera[:, 0] @ torch.tensor([0.0, 0.0, 1.0])
+    assert up[:, :2].mean(0).abs().max() < 0.15
+    assert (up[:, 1] > 0).float().mean() == pytest.approx(0.5, abs=0.1)
+
+
 def test_positive_pitch_looks_down():
-    _, view = views(pitch_deg=(30.0, 0.0), roll_deg=0.0, moving=0.0)
+    _, view = views(pitch_deg=(30.0, 0.0), roll_deg=0.0, tumble=0.0, moving=0.0)
     forward_in_world = view.R_world_to_camera[:, 0, 2]
     assert forward_in_world[:, 2] == pytest.approx(-0.5, abs=1e-4)
 

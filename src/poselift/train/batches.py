@@ -3,6 +3,7 @@
 The same triple gives the same batch after a resume and for any number of workers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,7 +26,9 @@ from poselift.train.synth import (
     uniform,
 )
 
-SPLITS = ("train", "validation", "test")
+# Name to code in the pack. The test clips of another laboratory are a track of their own.
+SPLITS = {"train": 0, "validation": 1, "test": 2, "cross-corpus": 2}
+_OTHER_LABORATORY = "hdm05"
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Motions:
         table = body_table()
         if tuple(map(str, data["bones"])) != table.bones:
             raise FormatError(str(pack), expected="the bones of bodies.npz", found="other bones")
-        chosen = np.flatnonzero(data["split"] == SPLITS.index(split))
+        chosen = np.flatnonzero(_of_split(data, split))
         if not len(chosen):
             raise InputError(f"{pack}: split {split}", expected="at least one clip", found="none")
         self.names = [str(data["name"][clip]) for clip in chosen]
@@ -213,11 +216,31 @@ def _outside_is_lost(xy: Tensor, half_size: Tensor) -> Tensor:
     return torch.where((xy.abs() > margin).any(-1, keepdim=True), torch.nan, xy)
 
 
-def _read_pack(pack: Path) -> dict[str, np.ndarray]:
+def splits_of(pack: Path) -> dict[str, str]:
+    """The splits that a pack holds clips of, each with how much: "12 clips of 3 subjects, ..."."""
+    data = _read_pack(pack, ("split", "archive", "subject", "frames", "rate_hz"))
+    seconds = data["frames"] / data["rate_hz"]
+    out = {}
+    for split in SPLITS:
+        chosen = _of_split(data, split)
+        if chosen.any():
+            subjects = len(set(data["subject"][chosen]))
+            minutes = seconds[chosen].sum() / 60
+            out[split] = f"{chosen.sum()} clips of {subjects} subjects, {minutes:.0f} minutes"
+    return out
+
+
+def _of_split(data: dict[str, np.ndarray], split: str) -> np.ndarray:
+    other = np.char.startswith(data["archive"], _OTHER_LABORATORY)
+    return (data["split"] == SPLITS[split]) & (other == (split == "cross-corpus"))
+
+
+def _read_pack(pack: Path, names: Sequence[str] = ()) -> dict[str, np.ndarray]:
+    """The arrays of a pack, or only those named. Raises FormatError."""
     try:
         with np.load(pack, allow_pickle=False) as data:
-            return {name: data[name] for name in data.files}
-    except (OSError, ValueError) as error:
+            return {name: data[name] for name in names or data.files}
+    except (OSError, ValueError, KeyError) as error:
         raise FormatError(
             str(pack), expected="a pack made by `poselift mocap build`", found=str(error)
         ) from error

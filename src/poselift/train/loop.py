@@ -42,6 +42,7 @@ class TrainConfig:
     validation_batches: int = 8
     save_every_s: float = 60.0
     bf16: bool = True
+    start_from: str | None = None  # folder of a finished run whose averaged weights come first
     synth: SynthConfig = field(default_factory=SynthConfig)
     network: dict[str, Any] = field(default_factory=dict)
 
@@ -65,6 +66,9 @@ class Run:
         self.config, self.out, self.device = config, out, device
         torch.manual_seed(config.seed)
         self.model = build(config.lifter, **config.network).to(device)
+        if config.start_from:
+            tensors, _ = checkpoint.load(Path(config.start_from) / "last.safetensors")
+            self.model.load_state_dict(checkpoint.under("average", tensors))
         self.average = build(config.lifter, **config.network).to(device).eval()
         self.average.load_state_dict(self.model.state_dict())
         self.optimizer = torch.optim.AdamW(

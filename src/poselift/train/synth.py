@@ -22,6 +22,7 @@ class CameraConfig:
     view_deg: tuple[float, float] = (30.0, 100.0)  # log-uniform, along the longer image side
     pitch_deg: tuple[float, float] = (8.0, 18.0)  # mean, sd; positive looks down
     roll_deg: float = 4.0
+    tumble: float = 0.08  # share of clips with any roll at all: people who are upside down
     height_in_image: tuple[float, float] = (0.15, 1.1)  # of the image height, for a standing person
     aspects: tuple[float, ...] = (9 / 16, 16 / 9, 3 / 4, 1.0)  # height / width
     aspect_weights: tuple[float, ...] = (0.45, 0.2, 0.15, 0.2)
@@ -111,6 +112,8 @@ def _orientation(
     mean, spread = config.pitch_deg
     pitch = (mean + normal((batch,), spread, g)).clamp(-70, 70).deg2rad()
     roll = normal((batch,), config.roll_deg, g).deg2rad()
+    any_roll = uniform((batch,), -torch.pi, torch.pi, g)
+    roll = torch.where(uniform((batch,), 0, 1, g) < config.tumble, any_roll, roll)
     zero = torch.zeros_like(yaw)
     level = torch.tensor(_LEVEL, device=g.device)
     about_up = rotation_vector_to_matrix(torch.stack([zero, zero, yaw], dim=-1))
