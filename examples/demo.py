@@ -62,7 +62,9 @@ def main() -> int:
         clip = SAMPLE
     code = poselift(["lift", str(clip), "-o", str(args.out)])
     if code == 0:
-        print(f"\nLook at {args.out / 'overlay.mp4'}; open {args.out / 'motion.html'} in a browser.")
+        print(
+            f"\nLook at {args.out / 'overlay.mp4'}; open {args.out / 'motion.html'} in a browser."
+        )
     return code
 
 

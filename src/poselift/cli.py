@@ -2,8 +2,11 @@
 
 import argparse
 import json
+import os
 import sys
-from collections.abc import Callable, Iterator
+import time
+import traceback
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -13,28 +16,52 @@ from poselift import __version__
 from poselift.errors import PoseliftError
 
 Verb = Callable[[argparse.Namespace], int]
+Report = Callable[[str, int, int | None], None]
+
+# A log gets a line at the end of each step of the work, and one in so many seconds within it.
+LINE_EVERY_S = 10.0
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; returns the exit code (0 done, 1 an input failed, 2 wrong usage)."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return 2
+    args = parser.parse_args(arguments)
     try:
-        return args.verb(args)
-    except PoseliftError as error:
-        if args.debug:
-            raise
-        print(f"poselift: {error}", file=sys.stderr)
+        code = args.verb(args)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # `poselift models | head -1`: nobody reads on, nothing is wrong
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (PoseliftError, OSError) as error:
+        _complain(error, args.debug)
         return 1
     except KeyboardInterrupt:
         print("poselift: stopped", file=sys.stderr)
         return 130
 
 
+def _complain(error: PoseliftError | OSError, debug: bool, source: Path | None = None) -> None:
+    """One line about an error, which names its source; the traceback too with `debug`."""
+    if debug:
+        traceback.print_exception(error)
+    text = " ".join(str(error).splitlines())
+    if source is not None and str(source) not in text:
+        text = f"{source}: {text}"
+    print(f"poselift: {text}", file=sys.stderr)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="poselift",
         description="Video, images or 2D keypoints of people to 3D human motion.",
-        epilog="Start with: poselift lift VIDEO -o OUT     Help for a verb: poselift VERB --help",
+        epilog="start with:\n  poselift lift VIDEO -o OUT\n\n"
+        "help for a verb:\n  poselift VERB --help",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"poselift {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
@@ -71,57 +98,82 @@ def _add_lift(verbs: Any) -> None:
         "  poselift lift *.mp4 -o out --only bvh --mode fast\n\n"
         "Reads video, an image, a folder of images, OpenPose JSON folders (BODY_25, BODY_25B,\n"
         "COCO-18), COCO results JSON, and poselift's own .npz and .json.\n"
-        "Writes metres, z up, floor at 0 (BVH: centimetres, y up).",
+        "Writes metres, z up, floor at 0 (BVH: centimetres, y up): motion.npz, .json, .csv, .bvh,\n"
+        "motion.html and overlay.mp4; motion_person2.bvh and on for more people. Several inputs\n"
+        "get a folder each in OUT, by their names (clip, clip_2 where two have one name).\n"
+        "Ends with 0 when all is done, 1 when an input failed (the others are done), 2 for wrong\n"
+        "usage. What was assumed, guessed or left out is said in notes.",
     )
     parser.add_argument("sources", nargs="+", type=Path, metavar="INPUT")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for the results")
-    parser.add_argument("--only", nargs="+", metavar="KIND", help="npz json csv bvh mp4 html")
-    parser.add_argument("--model", dest="lifter", help="lifter (see `poselift models`)")
-    parser.add_argument("--detector", help="hybrid (default), movenet, rtm")
     parser.add_argument(
-        "--mode",
-        choices=("accurate", "fast"),
-        help="fast searches for people every few frames only (hybrid detector)",
+        "--only", nargs="+", metavar="KIND", help="write only npz json csv bvh mp4 html"
     )
-    parser.add_argument("--fps", type=float, help="frames per second of a source without time")
-    parser.add_argument("--size", dest="size_px", type=_size, metavar="WxH", help="image size")
-    parser.add_argument("--layout", help="skeleton of a keypoint file, e.g. body25b")
-    parser.add_argument("--start", dest="start_s", type=float, help="first second to read")
-    parser.add_argument("--end", dest="end_s", type=float, help="last second to read")
-    parser.add_argument("--people", dest="max_people", type=int, help="keep at most so many")
-    parser.add_argument("--min-seen", dest="min_seen_s", type=float, help="seconds (0.25)")
-    parser.add_argument("--fov", dest="view_deg", type=float, help="horizontal field of view")
-    parser.add_argument(
-        "--pitch", dest="pitch_deg", type=float, help="degrees the camera looks down"
-    )
-    parser.add_argument("--smooth", type=_smooth, metavar="HZ", help="cut-off, default 6; off")
-    parser.add_argument("--no-flip", dest="flip", action="store_false", default=None)
+    _add_options(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    """The fields of `Options`; what is not given stays at its default there."""
+
+    def add(flag: str, dest: str, **arguments: Any) -> None:
+        parser.add_argument(flag, dest=dest, default=argparse.SUPPRESS, **arguments)
+
+    add("--model", "lifter", help="lifter (see `poselift models`)")
+    add("--detector", "detector", help="hybrid (default), movenet, rtm")
+    add(
+        "--mode",
+        "mode",
+        choices=("accurate", "fast"),
+        help="hybrid detector: fast searches for people every few frames only",
+    )
+    add("--fps", "fps", type=float, help="frames per second of images and keypoint files (30)")
+    add("--size", "size_px", type=_size, metavar="WxH", help="image size of keypoint files")
+    add("--layout", "layout", help="skeleton of a keypoint file, e.g. body25b")
+    add("--start", "start_s", type=float, metavar="S", help="first second to read")
+    add("--end", "end_s", type=float, metavar="S", help="last second to read")
+    add("--people", "max_people", type=int, metavar="N", help="keep the N people seen longest")
+    add(
+        "--min-seen",
+        "min_seen_s",
+        type=float,
+        metavar="S",
+        help="leave out people seen for less (0.25 s)",
+    )
+    add("--fov", "view_deg", type=float, metavar="DEG", help="horizontal field of view, if known")
+    add("--pitch", "pitch_deg", type=float, metavar="DEG", help="how far the camera looks down (0)")
+    add("--smooth", "smooth_hz", type=_smooth, metavar="HZ", help="cut-off (6), or off")
+    add("--space", "space", help="world (default, level, floor at 0), camera, root")
+    add(
+        "--free-bones",
+        "constant_bones",
+        action="store_false",
+        help="let bone lengths change from frame to frame",
+    )
+    add("--no-flip", "flip", action="store_false", help="half the time, a little less exact")
 
 
 def _lift(args: argparse.Namespace) -> int:
     from poselift.pipeline import Options
-    from poselift.results import KINDS, lift_to, meaning
+    from poselift.results import folders_for, kinds_to_write, lift_to, meaning
 
-    names = {option.name for option in fields(Options)}
-    given = {n: v for n, v in vars(args).items() if n in names and v is not None}
-    if args.smooth is not None:
-        given["smooth_hz"] = args.smooth or None
-    if args.mode is not None:
+    given = {o.name: getattr(args, o.name) for o in fields(Options) if hasattr(args, o.name)}
+    if hasattr(args, "mode"):
         given["detector_options"] = {"mode": args.mode}
     options = Options.of(**given)
+    kinds_to_write(args.only)
     failed = 0
-    for source in args.sources:
-        out = args.out if len(args.sources) == 1 else args.out / source.stem
+    for source, out in zip(args.sources, folders_for(args.sources, args.out), strict=True):
         try:
             with _progress(args.quiet) as progress:
-                result = lift_to(source, out, options, args.only or KINDS, progress)
-        except PoseliftError as error:
-            if args.debug:
-                raise
-            print(f"poselift: {source}: {error}", file=sys.stderr)
+                result = lift_to(source, out, options, args.only, progress)
+        except BrokenPipeError:
+            raise
+        except (PoseliftError, OSError) as error:
+            _complain(error, args.debug, source)
             failed += 1
             continue
+        print(f"{source}: {result.summary}")
         for note in result.notes:
             print(f"note: {note}")
         for path in result.files:
@@ -131,37 +183,44 @@ def _lift(args: argparse.Namespace) -> int:
 
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.lower().partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+    if not (width.isdecimal() and height.isdecimal()):
         raise argparse.ArgumentTypeError(f"expected WxH such as 1920x1080, found {text!r}")
     return int(width), int(height)
 
 
-def _smooth(text: str) -> float:
-    """Cut-off in Hz; 0 stands for off."""
-    if text == "off":
-        return 0.0
+def _smooth(text: str) -> float | None:
+    """Cut-off in Hz; None for off."""
     try:
-        value = float(text)
+        return None if text == "off" else float(text)
     except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a cut-off in Hz or off, found {text!r}")
-    return value
+        message = f"expected a cut-off in Hz, or off, found {text!r}"
+        raise argparse.ArgumentTypeError(message) from None
 
 
 # --------------------------------------------------------------------------------- view, convert
 def _add_view(verbs: Any) -> None:
     parser = _verb(verbs, "view", _view, "an interactive page of a motion file, in the browser")
     parser.add_argument("file", type=Path, help=".npz or .json written by poselift")
-    parser.add_argument("--port", type=int, default=8080)
-    parser.add_argument("--no-browser", dest="open_browser", action="store_false")
+    parser.add_argument(
+        "--port", type=int, default=8080, help="8080, or the next one that is free; 0: any"
+    )
+    parser.add_argument(
+        "--no-browser",
+        dest="open_browser",
+        action="store_false",
+        help="only print the address",
+    )
 
 
 def _view(args: argparse.Namespace) -> int:
     from poselift.results import read_motion
     from poselift.view.live import serve
 
-    serve(read_motion(args.file), port=args.port, open_browser=args.open_browser)
+    def tell(address: str) -> None:
+        print(f"{address}  (Ctrl-C ends it)", flush=True)
+
+    motion = read_motion(args.file)
+    serve(motion, port=args.port, open_browser=args.open_browser, on_ready=tell)
     return 0
 
 
@@ -304,9 +363,9 @@ def _add_ship(verbs: Any) -> None:
     parser = _verb(
         verbs, "ship", _ship, "export a run's best weights: half-precision ONNX + record"
     )
-    parser.add_argument("run", type=Path)
-    parser.add_argument("pack", type=Path)
-    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("run", type=Path, help="folder of a run of `poselift train`")
+    parser.add_argument("pack", type=Path, help="made by `poselift mocap build`; measures it")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder for the two files")
 
 
 def _ship(args: argparse.Namespace) -> int:
@@ -334,13 +393,14 @@ def _add_bench(verbs: Any) -> None:
         verbs, "bench", _bench, "speed and memory of detector, lifter and whole pipeline"
     )
     parser.add_argument("source", type=Path, help="a video")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--frames", type=int, metavar="N", help="only the first N (default: all)")
+    parser.add_argument("--json", action="store_true", help="an object of name and figure")
 
 
 def _bench(args: argparse.Namespace) -> int:
     from poselift.bench import bench
 
-    rows = bench(args.source)
+    rows = bench(args.source, args.frames)
     if args.json:
         print(json.dumps(rows, indent=2))
         return 0
@@ -351,11 +411,23 @@ def _bench(args: argparse.Namespace) -> int:
 
 # -------------------------------------------------------------------------------------- progress
 @contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[str, int, int | None], None]]:
-    """A bar for each step of the work, on stderr; plain silence with `quiet`."""
+def _progress(quiet: bool) -> Generator[Report, None, None]:
+    """A bar for each step of the work, plain lines where stderr is no terminal; none if `quiet`."""
     if quiet:
         yield lambda step, done, whole: None
-        return
+    elif _is_terminal():
+        with _bars() as report:
+            yield report
+    else:
+        yield _Lines()
+
+
+def _is_terminal() -> bool:
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+@contextmanager
+def _bars() -> Generator[Report, None, None]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -376,8 +448,30 @@ def _progress(quiet: bool) -> Iterator[Callable[[str, int, int | None], None]]:
         yield report
 
 
+class _Lines:
+    """Progress for a log file: few lines, no control characters."""
+
+    def __init__(self) -> None:
+        self._step = ""
+        self._ended = False
+        self._line_s = time.monotonic()
+
+    def __call__(self, step: str, done: int, whole: int | None) -> None:
+        if step != self._step:
+            self._step, self._ended = step, False
+        ends = whole is not None and done >= whole
+        if self._ended or not (ends or time.monotonic() - self._line_s >= LINE_EVERY_S):
+            return
+        self._ended, self._line_s = ends, time.monotonic()
+        print(f"{step}: {done}/{whole or '?'}", file=sys.stderr, flush=True)
+
+
 @contextmanager
-def _training_bar(steps: int) -> Iterator[Callable[[Any], None]]:
+def _training_bar(steps: int) -> Generator[Callable[[Any], None], None, None]:
+    """A bar with loss and error; where stderr is no terminal, a line at each validation."""
+    if not _is_terminal():
+        yield _training_lines()
+        return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -389,16 +483,30 @@ def _training_bar(steps: int) -> Iterator[Callable[[Any], None]]:
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
         task = bars.add_task("", total=steps)
-        shown = {"mm": "-"}
+        yield lambda state: bars.update(
+            task, completed=state.step, description=_training_text(state)
+        )
 
-        def report(state: Any) -> None:
-            if state.validation_mm is not None:
-                shown["mm"] = f"{state.validation_mm:.1f} mm (best {state.best_mm:.1f})"
-            rate = f"{state.frames_per_s:,.0f} frames/s"
-            text = f"loss {state.loss:.4f}  validation {shown['mm']}  {rate}"
-            bars.update(task, completed=state.step, description=text)
 
-        yield report
+def _training_lines() -> Callable[[Any], None]:
+    shown: list[float | None] = [None]
+
+    def report(state: Any) -> None:
+        # A report repeats the last validation until the next one.
+        if state.validation_mm != shown[0]:
+            shown[0] = state.validation_mm
+            line = f"step {state.step}/{state.steps}  {_training_text(state)}"
+            print(line, file=sys.stderr, flush=True)
+
+    return report
+
+
+def _training_text(state: Any) -> str:
+    error = "-"
+    if state.validation_mm is not None:
+        error = f"{state.validation_mm:.1f} mm (best {state.best_mm:.1f})"
+    rate = f"{state.frames_per_s:,.0f} frames/s"
+    return f"loss {state.loss:.4f}  validation {error}  {rate}"
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from poselift.skeleton import Skeleton
 # place in the image; nobody changes it quickly either.
 DEPTH_CUTOFF_HZ = 1.0
 FLOOR_PERCENTILE = 3.0
+# Roots nearer or farther than this are no solution: the 2D does not fit the pose or the camera.
+NEAREST_M, FARTHEST_M = 0.1, 5000.0
 
 
 def constant_bones(poses: Poses3D) -> Poses3D:
@@ -79,7 +81,8 @@ def root_in_camera_m(poses: Poses3D) -> Array:
     solvable = (weight[..., 0] > 0).sum(1) >= 3
     normal, right = normal[solvable] + 1e-9 * np.eye(3), right[solvable]
     solved = np.linalg.solve(normal, right[..., None])[..., 0]
-    out[solvable] = np.where(solved[:, 2:] > 0.1, solved, np.nan)
+    depth = solved[:, 2:]
+    out[solvable] = np.where((depth > NEAREST_M) & (depth < FARTHEST_M), solved, np.nan)
     return out
 
 
@@ -109,7 +112,7 @@ def in_camera(poses: Poses3D, cutoff_hz: float | None = 6.0) -> Poses3D:
     root = root_in_camera_m(poses)
     slopes, depth = root[:, :2] / root[:, 2:], np.log(root[:, 2:])
     bridged = signal.fill_gaps(np.concatenate([slopes, depth], 1), poses.time_s, np.inf)
-    bridged = _hold_ends(bridged)
+    bridged = _hold_ends(bridged, poses.person)
     if cutoff_hz is not None:
         slopes = signal.smooth(bridged[:, :2], poses.time_s, cutoff_hz)
         depth = signal.smooth(bridged[:, 2:], poses.time_s, min(cutoff_hz, DEPTH_CUTOFF_HZ))
@@ -125,11 +128,16 @@ def in_camera(poses: Poses3D, cutoff_hz: float | None = 6.0) -> Poses3D:
     )
 
 
-def _hold_ends(values: Array) -> Array:
+def _hold_ends(values: Array, person: int) -> Array:
     """Repeat the first and the last known row outward."""
     known = np.flatnonzero(np.isfinite(values).all(-1))
     if not len(known):
-        raise InputError("placing the root", expected="a frame with 3 or more seen joints")
+        raise InputError(
+            f"placing the root of person {person}",
+            expected=f"a frame with 3 seen joints that fit a place {NEAREST_M:g} m to "
+            f"{FARTHEST_M:g} m in front of the camera",
+            found="none",
+        )
     return values[np.clip(np.arange(len(values)), known[0], known[-1])]
 
 

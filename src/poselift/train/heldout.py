@@ -25,7 +25,7 @@ _SEED = 4711
 
 
 def heldout_clips(
-    pack: Path, split: str, *, noisy: bool, clips: int = 128, frames: int = 120
+    pack: Path, split: str, *, noisy: bool, clips: int = 64, frames: int = 120
 ) -> list[Clip]:
     """Clips of a split. Clean and noisy ones of the same split share motion, body and camera."""
     device = torch.device("cpu")
