@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from poselift.cli import main
-from poselift.models import LIFTERS, weights_record
+from poselift.models import markdown
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -48,21 +48,6 @@ def test_links_and_picture_exist():
         assert (ROOT / target).exists(), target
 
 
-def measured_table() -> str:
-    """The table of README, from the records of shipped weights."""
-    lines = [
-        "| lifter | track | MPJPE clean | noisy | P-MPJPE clean | noisy | mean pose, MPJPE |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name in LIFTERS:
-        record = weights_record(name)
-        for track, rows in (record or {"measured": {}})["measured"].items():
-            values = [rows[k][m] for m in ("mpjpe_mm", "p_mpjpe_mm") for k in ("clean", "noisy")]
-            values.append(rows["mean_pose"]["mpjpe_mm"])
-            lines.append(f"| {name} | {track} | " + " | ".join(f"{v:.1f}" for v in values) + " |")
-    return "\n".join(lines)
-
-
 def test_measured_figures_are_those_of_the_records():
     (shown,) = re.findall(r"<!-- measured -->\n(.*?)\n?<!-- /measured -->", README, re.DOTALL)
-    assert shown == measured_table()
+    assert shown == markdown()

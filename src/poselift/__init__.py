@@ -18,21 +18,24 @@ if TYPE_CHECKING:
     from poselift.models import load
     from poselift.pipeline import Options, lift
     from poselift.poses import Poses2D, Poses3D
-    from poselift.skeleton import Skeleton, skeleton, skeletons
+    from poselift.skeleton import Skeleton, skeletons
+    from poselift.skeleton import skeleton as skeleton_named
 
+# Where each name lives, module:attribute. No name may be that of a module in this folder: Python
+# sets it to the module as soon as anything imports that (hence `skeleton_named`).
 _HOMES = {
-    "Camera": "poselift.camera",
-    "Options": "poselift.pipeline",
-    "Poses2D": "poselift.poses",
-    "Poses3D": "poselift.poses",
-    "PoseliftError": "poselift.errors",
-    "Skeleton": "poselift.skeleton",
-    "lift": "poselift.pipeline",
-    "load": "poselift.models",
-    "read": "poselift.io",
-    "skeleton": "poselift.skeleton",
-    "skeletons": "poselift.skeleton",
-    "write": "poselift.io",
+    "Camera": "poselift.camera:Camera",
+    "Options": "poselift.pipeline:Options",
+    "PoseliftError": "poselift.errors:PoseliftError",
+    "Poses2D": "poselift.poses:Poses2D",
+    "Poses3D": "poselift.poses:Poses3D",
+    "Skeleton": "poselift.skeleton:Skeleton",
+    "lift": "poselift.pipeline:lift",
+    "load": "poselift.models:load",
+    "read": "poselift.io:read",
+    "skeleton_named": "poselift.skeleton:skeleton",
+    "skeletons": "poselift.skeleton:skeletons",
+    "write": "poselift.io:write",
 }
 
 __all__ = [
@@ -45,7 +48,7 @@ __all__ = [
     "lift",
     "load",
     "read",
-    "skeleton",
+    "skeleton_named",
     "skeletons",
     "write",
 ]
@@ -54,7 +57,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'poselift' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(import_module(module), attribute)
 
 
 def __dir__() -> list[str]:

@@ -243,11 +243,15 @@ def _convert(args: argparse.Namespace) -> int:
 def _add_models(verbs: Any) -> None:
     parser = _verb(verbs, "models", _models, "the lifters: size, licence, measured error")
     parser.add_argument("--json", action="store_true", help="a list of records")
+    parser.add_argument("--markdown", action="store_true", help="README's table of errors")
 
 
 def _models(args: argparse.Namespace) -> int:
-    from poselift.models import table
+    from poselift.models import markdown, table
 
+    if args.markdown:
+        print(markdown())
+        return 0
     rows = table()
     if args.json:
         print(json.dumps(rows, indent=2))

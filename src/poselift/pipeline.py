@@ -256,8 +256,10 @@ def _detect(path: Path, options: Options, progress: Progress) -> list[Poses2D]:
         for frame in source:
             frames.append(detector(frame.image))
             time_s.append(frame.time_s)
-            progress("finding people", len(frames), source.count)
-    progress("finding people", len(frames), len(frames))  # the count was an estimate
+            # The count is an estimate: only the end of the source is the end of this step.
+            whole = None if source.count is None else max(source.count, len(frames) + 1)
+            progress("finding people", len(frames), whole)
+    progress("finding people", len(frames), len(frames))
     for name in ("size_px", "layout"):
         if getattr(options, name) is not None:
             source.note(f"{name} was not used: it is for keypoint files")

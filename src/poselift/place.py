@@ -134,8 +134,8 @@ def _hold_ends(values: Array, person: int) -> Array:
     if not len(known):
         raise InputError(
             f"placing the root of person {person}",
-            expected=f"a frame with 3 seen joints that fit a place {NEAREST_M:g} m to "
-            f"{FARTHEST_M:g} m in front of the camera",
+            expected="a frame with 3 or more seen joints that fit a place "
+            f"{NEAREST_M:g} m to {FARTHEST_M:g} m in front of the camera",
             found="none",
         )
     return values[np.clip(np.arange(len(values)), known[0], known[-1])]

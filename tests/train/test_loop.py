@@ -115,9 +115,10 @@ def test_shipped_graph_equals_torch_and_is_recorded(finished, tiny_pack, tmp_pat
     monkeypatch.setattr(room, "mean_pose_m", lambda pack: np.zeros((17, 3)))
     record = replace(room.info("strided-27"), frames=9)
     monkeypatch.setattr(room, "info", lambda name: record)
-    path = ship(finished.out, tiny_pack, tmp_path, "the command", lambda text: None)
+    path = ship(finished.out, tiny_pack, tmp_path, lambda text: None)
     card = json.loads(path.with_suffix(".json").read_text())
-    assert card["command"] == "the command"
+    (command,) = card["command"]
+    assert "--steps 200 --batch 32 --rate 0.002 --seed 0" in command
     assert card["measured"]["test"]["clean"]["mpjpe_mm"] > 0
     assert card["measured"]["validation"]["mean_pose"]["mpjpe_mm"] > 0
     half = finished.average.state_dict()

@@ -118,3 +118,19 @@ def table() -> list[dict[str, Any]]:
         del row["target"]
         rows.append(row)
     return rows
+
+
+def markdown() -> str:
+    """The measured errors of shipped weights as a table for README, in mm."""
+    lines = [
+        "| lifter | track | MPJPE clean | noisy | P-MPJPE clean | noisy | mean pose, MPJPE |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in table():
+        for track, errors in (row["measured"] or {}).items():
+            kinds = [(k, m) for m in ("mpjpe_mm", "p_mpjpe_mm") for k in ("clean", "noisy")]
+            values = [errors[kind][metric] for kind, metric in kinds]
+            values.append(errors["mean_pose"]["mpjpe_mm"])
+            cells = " | ".join(f"{value:.1f}" for value in values)
+            lines.append(f"| {row['name']} | {track} | {cells} |")
+    return "\n".join(lines)
