@@ -284,6 +284,32 @@ def test_debug_shows_the_traceback_and_goes_on(capsys, good, tmp_path):
     assert "1 person" in out
 
 
+def test_file_names_that_are_no_text(good, tmp_path):
+    odd = tmp_path / os.fsdecode(b"odd\xff\n.json")
+    try:
+        odd.write_bytes(good.read_bytes())
+    except (OSError, UnicodeError):
+        pytest.skip("this file system takes text names only")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "poselift.cli",
+            "lift",
+            odd,
+            "-o",
+            tmp_path / "out",
+            "--only",
+            "csv",
+        ],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"odd\\udcff" in done.stdout
+
+
 # --------------------------------------------------------------------------------------- progress
 def test_a_log_gets_few_plain_lines(capsys, monkeypatch):
     clock = iter(np.arange(0.0, 1000.0, 0.5))
