@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import poselift
-from poselift import cli
+from poselift import progress
 from poselift.cli import main
 from poselift.poses import Poses2D, Poses3D
 from poselift.skeleton import skeleton
@@ -313,8 +313,8 @@ def test_file_names_that_are_no_text(good, tmp_path):
 # --------------------------------------------------------------------------------------- progress
 def test_a_log_gets_few_plain_lines(capsys, monkeypatch):
     clock = iter(np.arange(0.0, 1000.0, 0.5))
-    monkeypatch.setattr(cli.time, "monotonic", lambda: next(clock))
-    with cli._progress(quiet=False) as report:
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.progress_on_stderr(quiet=False) as report:
         for done in range(1, 101):
             report("finding people", done, 100)
         report("finding people", 100, 100)
@@ -332,17 +332,17 @@ def test_a_log_gets_few_plain_lines(capsys, monkeypatch):
 
 
 def test_a_terminal_gets_bars_unless_it_is_dumb(monkeypatch, capsys):
-    monkeypatch.setattr(cli, "_is_terminal", lambda: True)
-    with cli._progress(quiet=False) as report:
+    monkeypatch.setattr(progress, "is_terminal", lambda: True)
+    with progress.progress_on_stderr(quiet=False) as report:
         report("finding people", 1, None)
         report("finding people", 5, 4)
     assert "finding people" in capsys.readouterr().err
     monkeypatch.undo()
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "dumb")
-    assert not cli._is_terminal()
+    assert not progress.is_terminal()
     monkeypatch.setenv("TERM", "xterm")
-    assert cli._is_terminal()
+    assert progress.is_terminal()
 
 
 def test_training_tells_a_log_of_each_validation(capsys):
@@ -351,7 +351,7 @@ def test_training_tells_a_log_of_each_validation(capsys):
             step=step, steps=9, loss=0.5, validation_mm=validation_mm, best_mm=80, frames_per_s=5e4
         )
 
-    with cli._training_bar(9) as report:
+    with progress.training_on_stderr(9) as report:
         for step, mm in enumerate([None, None, 90.0, 90.0, 80.0, 80.0, 85.0], start=1):
             report(state(step, mm))
     assert capsys.readouterr().err.splitlines() == [
@@ -361,8 +361,8 @@ def test_training_tells_a_log_of_each_validation(capsys):
 
 
 def test_training_on_a_terminal_has_a_bar(capsys, monkeypatch):
-    monkeypatch.setattr(cli, "_is_terminal", lambda: True)
-    with cli._training_bar(9) as report:
+    monkeypatch.setattr(progress, "is_terminal", lambda: True)
+    with progress.training_on_stderr(9) as report:
         report(SimpleNamespace(step=9, loss=0.5, validation_mm=None, best_mm=None, frames_per_s=1))
     assert "validation -" in " ".join(capsys.readouterr().err.split())
 

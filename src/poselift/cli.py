@@ -4,10 +4,8 @@ import argparse
 import json
 import os
 import sys
-import time
 import traceback
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import fields
 from io import TextIOWrapper
 from pathlib import Path
@@ -15,12 +13,9 @@ from typing import Any
 
 from poselift import __version__
 from poselift.errors import PoseliftError
+from poselift.progress import progress_on_stderr, training_on_stderr
 
 Verb = Callable[[argparse.Namespace], int]
-Report = Callable[[str, int, int | None], None]
-
-# A log gets a line at the end of each step of the work, and one in so many seconds within it.
-LINE_EVERY_S = 10.0
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -168,7 +163,7 @@ def _lift(args: argparse.Namespace) -> int:
     failed = 0
     for source, out in zip(args.sources, folders_for(args.sources, args.out), strict=True):
         try:
-            with _progress(args.quiet) as progress:
+            with progress_on_stderr(args.quiet) as progress:
                 result = lift_to(source, out, options, args.only, progress)
         except BrokenPipeError:
             raise
@@ -292,7 +287,7 @@ def _add_mocap(verbs: Any) -> None:
 def _mocap_build(args: argparse.Namespace) -> int:
     from poselift.train.clips import build, print_summary
 
-    with _progress(False) as progress:
+    with progress_on_stderr(False) as progress:
         summary = build(args.folder, args.out, progress=progress)
     print_summary(summary)
     return 0
@@ -332,7 +327,7 @@ def _train(args: argparse.Namespace) -> int:
     given = {n: v for n, v in vars(args).items() if n in names and v is not None}
     device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     run = loop.Run(loop.TrainConfig(**given), args.pack, args.out, device)
-    with _training_bar(run.config.steps) as report:
+    with training_on_stderr(run.config.steps) as report:
         run.run(report, minutes=args.minutes)
     print(f"{args.out}: step {run.step}, best validation error {1e3 * run.best_m:.1f} mm")
     return 0
@@ -414,106 +409,6 @@ def _bench(args: argparse.Namespace) -> int:
     for name, value in rows.items():
         print(f"{name:44}{value:>12}" if isinstance(value, str) else f"{name:44}{value:>12.1f}")
     return 0
-
-
-# -------------------------------------------------------------------------------------- progress
-@contextmanager
-def _progress(quiet: bool) -> Generator[Report, None, None]:
-    """A bar for each step of the work, plain lines where stderr is no terminal; none if `quiet`."""
-    if quiet:
-        yield lambda step, done, whole: None
-    elif _is_terminal():
-        with _bars() as report:
-            yield report
-    else:
-        yield _Lines()
-
-
-def _is_terminal() -> bool:
-    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-
-
-@contextmanager
-def _bars() -> Generator[Report, None, None]:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description:16}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def report(step: str, done: int, whole: int | None) -> None:
-            if step not in tasks:
-                tasks[step] = bars.add_task(step, total=whole)
-            bars.update(tasks[step], completed=done, total=max(whole, done) if whole else None)
-
-        yield report
-
-
-class _Lines:
-    """Progress for a log file: few lines, no control characters."""
-
-    def __init__(self) -> None:
-        self._step = ""
-        self._ended = False
-        self._line_s = time.monotonic()
-
-    def __call__(self, step: str, done: int, whole: int | None) -> None:
-        if step != self._step:
-            self._step, self._ended = step, False
-        ends = whole is not None and done >= whole
-        if self._ended or not (ends or time.monotonic() - self._line_s >= LINE_EVERY_S):
-            return
-        self._ended, self._line_s = ends, time.monotonic()
-        print(f"{step}: {done}/{whole or '?'}", file=sys.stderr, flush=True)
-
-
-@contextmanager
-def _training_bar(steps: int) -> Generator[Callable[[Any], None], None, None]:
-    """A bar with loss and error; where stderr is no terminal, a line at each validation."""
-    if not _is_terminal():
-        yield _training_lines()
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("step {task.completed}/{task.total}"),
-        BarColumn(),
-        TextColumn("{task.description}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        task = bars.add_task("", total=steps)
-        yield lambda state: bars.update(
-            task, completed=state.step, description=_training_text(state)
-        )
-
-
-def _training_lines() -> Callable[[Any], None]:
-    shown: list[float | None] = [None]
-
-    def report(state: Any) -> None:
-        # A report repeats the last validation until the next one.
-        if state.validation_mm != shown[0]:
-            shown[0] = state.validation_mm
-            line = f"step {state.step}/{state.steps}  {_training_text(state)}"
-            print(line, file=sys.stderr, flush=True)
-
-    return report
-
-
-def _training_text(state: Any) -> str:
-    error = "-"
-    if state.validation_mm is not None:
-        error = f"{state.validation_mm:.1f} mm (best {state.best_mm:.1f})"
-    rate = f"{state.frames_per_s:,.0f} frames/s"
-    return f"loss {state.loss:.4f}  validation {error}  {rate}"
 
 
 if __name__ == "__main__":

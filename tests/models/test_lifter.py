@@ -136,6 +136,17 @@ def test_slow_video_is_seen_at_the_nominal_rate():
     assert window_seconds(10.0) == pytest.approx(26 / 30, rel=0.02)
 
 
+def test_frames_far_apart_are_lifted_on_their_own():
+    sizes = []
+
+    def run(xy):
+        sizes.append(len(xy))
+        return depth_is_ten_times_x(xy)
+
+    assert lifter(run, flip=False)(person(6, rate_hz=1.0)).seen.all()
+    assert sizes == [1] * 6
+
+
 def test_uneven_times_are_answered_at_those_times():
     poses = person(90)
     keep = np.array([i for i in range(90) if i % 7])

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from poselift.errors import FormatError
 from poselift.io.keypoints import (
     KeypointFile,
@@ -62,7 +60,7 @@ def read_coco(
 
 def _persons(path: Path, entries: Sequence[dict], notes: list[str]) -> list[dict]:
     """Entries of people; a file of one category is taken to be of people whatever its number."""
-    categories = {entry.get("category_id", _PERSON) for entry in entries}
+    categories = {str(entry.get("category_id", _PERSON)) for entry in entries}  # any JSON value
     people = [entry for entry in entries if entry.get("category_id", _PERSON) == _PERSON]
     if len(categories) == 1:
         people = list(entries)
@@ -70,7 +68,7 @@ def _persons(path: Path, entries: Sequence[dict], notes: list[str]) -> list[dict
         raise FormatError(
             f"{path} holds no people",
             expected=f"entries of category {_PERSON}",
-            found=f"categories {sorted(map(str, categories))}" if categories else "an empty list",
+            found=f"categories {sorted(categories)}" if categories else "an empty list",
         )
     if len(people) < len(entries):
         notes.append(f"entries of other categories left out: {len(entries) - len(people)}")
@@ -107,7 +105,7 @@ def _person(entry: dict, joints: Skeleton, where: str) -> RawPerson | None:
     if len(values) != len(joints):
         raise FormatError(where, expected=f"{len(joints)} joints as before", found=len(values))
     score = entry.get("score")
-    if score is not None and not (isinstance(score, int | float) and np.isfinite(score)):
+    if score is not None and not (isinstance(score, int | float) and abs(score) < 1e300):
         raise FormatError(where, expected="a finite score", found=score)
     identity = entry.get("track_id", entry.get("idx"))  # idx: AlphaPose
     known = isinstance(identity, int)

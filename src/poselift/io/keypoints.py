@@ -110,7 +110,7 @@ def joint_values(values: object, where: str) -> NDArray[np.float64]:
     """The numbers x, y, confidence of every joint, (J, 3); null is NaN. Raises FormatError."""
     try:
         array = np.asarray(values, dtype=np.float64).reshape(-1)  # None becomes NaN
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:  # whole numbers beyond a float
         raise FormatError(f"{where}: keypoints", expected="numbers", found=str(error)) from error
     if array.size == 0 or array.size % 3:
         raise FormatError(

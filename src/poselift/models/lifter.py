@@ -34,6 +34,7 @@ class LiftOptions:
     least_confidence: float = 0.1  # joints below count as not seen
     nominal_hz: float = 30.0  # faster clips are seen in steps of several frames
     lowest_hz: float = 20.0  # slower clips are resampled to nominal_hz
+    longest_step_s: float = 0.5  # frames further apart are lifted on their own
 
 
 class Lifter:
@@ -76,7 +77,7 @@ class Lifter:
         rays = camera.image_to_rays(np.where(faint[..., None], np.nan, observed.xy_px))
         rays = signal.fill_gaps(rays, poses.time_s, self.options.fill_s)
         xyz = np.full((len(poses.time_s), len(self.skeleton_out), 3), np.nan)
-        segments = list(self._segments(rays))
+        segments = list(self._segments(rays, poses.time_s))
         if not segments:
             raise InputError(
                 f"person {poses.person}",
@@ -100,12 +101,13 @@ class Lifter:
             history=(*poses.history, f"lifted by {self.info.name}, camera {known}"),
         )
 
-    def _segments(self, rays: Array) -> Iterator[slice]:
-        """Runs of frames that hold the person."""
-        present = np.isfinite(rays).all(-1).sum(-1) >= self.options.least_joints
-        edges = np.flatnonzero(np.diff(np.r_[False, present, False]))
-        for start, stop in edges.reshape(-1, 2):
-            yield slice(start, stop)
+    def _segments(self, rays: Array, time_s: Array) -> Iterator[slice]:
+        """Runs of frames that hold the person, without long steps in time."""
+        here = np.flatnonzero(np.isfinite(rays).all(-1).sum(-1) >= self.options.least_joints)
+        apart = (np.diff(here) > 1) | (np.diff(time_s[here]) > self.options.longest_step_s)
+        for run in np.split(here, np.flatnonzero(apart) + 1):
+            if len(run):
+                yield slice(run[0], run[-1] + 1)
 
     def _lift_segment(self, rays: Array, time_s: Array) -> Array:
         """Poses (T, J, 3) for rays (T, J, 2) without gaps of the person."""

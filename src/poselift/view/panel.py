@@ -20,6 +20,7 @@ ELEVATION_DEG = 14.0
 _FLOOR_RGB: RGB = (47, 52, 62)
 _GRID_RGB: RGB = (104, 112, 128)
 _TEXT_RGB: RGB = (205, 211, 220)
+_GRID_REACH_M = 60.0  # lines further away would only be a grey haze
 _FLOOR_OF_RADIUS = 2.3  # how far the floor reaches, by the radius of the stage
 _FADE_STEPS = 10
 
@@ -121,6 +122,7 @@ class Panel3D:
 
     def _grid(self, image: Image, view: Camera, centre: Array, reach: float) -> None:
         """Lines 1 m apart, through whole metres of the world, that fade outwards."""
+        reach = min(reach, _GRID_REACH_M)
         segments = _grid_segments(centre, reach)
         away = np.linalg.norm(segments.mean(axis=1) - centre, axis=-1) / reach
         pixels = self._on_floor(view, segments)
