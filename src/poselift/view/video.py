@@ -128,8 +128,8 @@ class Layout:
         return np.hstack([left, panel])
 
     def _overlay(self, image: Image, size_px: tuple[int, int], frame: int | None) -> Image:
-        shrinks = image.shape[0] > size_px[1]
-        way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        halves = image.shape[0] >= 2 * size_px[1]  # averaging areas is slow, and needed only then
+        way = cv2.INTER_AREA if halves else cv2.INTER_LINEAR
         left = np.array(cv2.resize(image, size_px, interpolation=way), dtype=np.uint8)
         many = len(self._stage.people) > 1
         for number, poses in enumerate(self._stage.people):
