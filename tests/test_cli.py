@@ -157,17 +157,13 @@ def test_keypoints_with_wild_numbers(capsys, tmp_path, xy_px):
     for value, message in (
         (np.inf, "expected finite numbers"),
         (1e300, "pixels within"),
-        (np.nan, None),
+        (np.nan, "expected finite numbers"),
     ):
         points = xy_px.copy()
         points[2:5, 3, 0] = value
         path = coco(tmp_path / "x.json", points)
         arguments = ["lift", path, "-o", tmp_path / "out", "--only", "csv", "--size", "640x480"]
-        if message:
-            refused(capsys, arguments, message)
-        else:
-            assert main([str(argument) for argument in arguments]) == 0
-            capsys.readouterr()
+        refused(capsys, arguments, message)
     wrong = coco(tmp_path / "x.json", xy_px[:, :11])
     refused(capsys, ["lift", wrong, "-o", tmp_path / "no"], "11 joints fit no layout")
 

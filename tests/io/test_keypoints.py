@@ -103,9 +103,17 @@ def test_openpose_order_without_numbers(tmp_path: Path) -> None:
     np.testing.assert_array_equal(file.frames[1][0].xy_px[0], person(25, 1)[:2])
 
 
-def test_null_and_nan_are_missing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_json_does_not_know_are_refused(tmp_path: Path, value: float) -> None:
+    values = [*person(25)]
+    values[9] = value
+    with pytest.raises(FormatError, match=r"expected finite numbers, null for a joint not seen"):
+        get(write_openpose(tmp_path, {0: openpose(values)}))
+
+
+def test_null_is_missing(tmp_path: Path) -> None:
     values: list[float | None] = [*person(25)]
-    values[0], values[9] = None, float("nan")
+    values[0] = values[9] = None
     (found,) = get(write_openpose(tmp_path, {0: openpose(values)})).frames[0]  # type: ignore[list-item]
     assert np.flatnonzero(np.isnan(found.xy_px).any(axis=1)).tolist() == [0, 1, 3]
     assert (found.confidence[[0, 1, 3]] == 0).all()
@@ -121,7 +129,7 @@ OPENPOSE_FAULTS = {
     "wrong count": (openpose(person(25), person(18)), r"person 1: expected 25 joints as before"),
     "unknown layout": (openpose(person(24)), r"24 joints fit no layout.*body25 25"),
     "not in threes": (openpose(person(25)[:-1]), r"x, y, confidence"),
-    "infinite": (openpose([float("inf"), *person(25)[1:]]), r"found infinity"),
+    "infinite": (openpose([float("inf"), *person(25)[1:]]), r"found -?Infinity"),
     "text": (openpose(["a", *person(25)[1:]]), r"expected numbers"),  # type: ignore[list-item]
     "normalised": (openpose([v / 500 for v in person(25)]), r"expected pixels"),
 }
@@ -231,7 +239,7 @@ COCO_FAULTS = {
     "no number": ([entry("frame.jpg")], r"image_id frame\.jpg\).*a number"),
     "float number": ([entry(1.5)], r"a number"),
     "two clips": ([entry("a1.jpg"), entry("b1.jpg")], r"more than one clip"),
-    "infinite": ([entry(0, keypoints=[1e999] * 51)], r"found infinity"),
+    "infinite": ([entry(0, keypoints=[1e999] * 51)], r"found -?Infinity"),
     "score": ([entry(0, score="high")], r"finite score"),
     "not people": ([entry(0, category_id=2), entry(0, category_id=3)], r"category 1"),
     "sparse ids": ([entry(0), entry(500_000)], r"too far apart"),

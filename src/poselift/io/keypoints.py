@@ -59,10 +59,18 @@ class RawPerson:
 
 
 def read_json(path: Path) -> object:
-    """Parsed JSON. Raises FormatError (missing, empty, damaged)."""
+    """Parsed JSON. Raises FormatError (missing, empty, damaged, NaN or infinite numbers)."""
     check_input_file(path)
+
+    def refuse(name: str) -> float:
+        raise FormatError(
+            f"{path}: keypoints", expected="finite numbers, null for a joint not seen", found=name
+        )
+
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+    except FormatError:
+        raise
     except (OSError, ValueError, RecursionError) as error:  # ValueError: JSON and Unicode errors
         raise FormatError(f"{path} cannot be read as JSON", found=str(error)) from error
 

@@ -37,7 +37,7 @@ def open_frames(
 
     Only start_s <= time_s <= end_s is read. `fps` gives a folder its rate (default 30, then said
     in `notes`); a video has its own times. Raises FormatError (missing, empty, no video, no
-    images, damaged from the first frame on) and InputError (nothing in the span, bad numbers).
+    images, damaged from the first frame on, cut off), InputError (empty span, bad numbers).
     """
     path, span = Path(path), Span(start_s, end_s)
     if path.is_dir():
@@ -113,7 +113,18 @@ class VideoFile(FrameSource):
                 f"frames left out since their time stamp does not rise or is missing: {dropped}"
             )
         if self.span == Span() and given < self._declared:
-            self.note(f"the file declares {self._declared} frames, {given} could be read")
+            self._check_end(given, last_s)
+
+    def _check_end(self, given: int, last_s: float) -> None:
+        """Frames missing inside are noted; a file that stops early is refused, as half a motion."""
+        found = f"{given} of {self._declared} frames could be read"
+        if last_s < 0.9 * (self._declared - 1) / self._guess_hz - 2 / self._guess_hz:
+            raise FormatError(
+                f"{self.path} is cut off",
+                expected=f"{self._declared} frames, or an end (--end {last_s:.2f})",
+                found=f"{given}, up to {last_s:.2f} s",
+            )
+        self.note(found)
 
     def _since_first(self, frame: VideoFrame, number: int) -> float | None:
         if self._first_s is None:
