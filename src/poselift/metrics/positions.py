@@ -1,4 +1,4 @@
-"""Errors of 3D poses, frame by frame, from plain arrays in metres.
+"""Errors of positions and of their motion, frame by frame, from plain arrays in metres.
 
 Poses are (..., T, J, 3), predicted and true alike; results are (..., T) unless said otherwise.
 Joints whose truth is NaN do not count, and a frame in which none counts is NaN. A prediction of NaN
@@ -9,18 +9,23 @@ gains by not answering; `answered` says how much was answered.
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from poselift.errors import ShapeError
 from poselift.geometry import Array, similarity
+from poselift.metrics.common import check_pair, check_times, counts, mean
 
 # MPI-INF-3DHP: 0, 5, ..., 150 mm.
 AUC_THRESHOLDS_M = np.arange(31) * 0.005
 
 
+def joint_distance(predicted_m: Array, true_m: Array) -> Array:
+    """Distance (..., T, J) in metres of every joint, NaN without truth or without an answer."""
+    check_pair(predicted_m, true_m)
+    return np.linalg.norm(predicted_m - true_m, axis=-1)
+
+
 def mpjpe(predicted_m: Array, true_m: Array) -> Array:
     """Mean joint distance (..., T) in metres, the poses as they are."""
-    return _mean(_distance(predicted_m, true_m), _counts(true_m))
+    return mean(joint_distance(predicted_m, true_m), counts(true_m))
 
 
 def p_mpjpe(predicted_m: Array, true_m: Array) -> Array:
@@ -37,13 +42,13 @@ def align(predicted_m: Array, true_m: Array) -> Array:
     Joints without truth move along; frames with fewer than three joints, or with a NaN where
     there is a truth, are NaN.
     """
-    _check(predicted_m, true_m)
+    check_pair(predicted_m, true_m)
     poses = predicted_m.reshape(-1, *predicted_m.shape[-2:])
     target = true_m.reshape(poses.shape)
     aligned = np.full(poses.shape, np.nan)
-    counts = _counts(target)
-    answered = np.isfinite(np.where(counts[..., None], poses, 0.0)).all(axis=(-1, -2))
-    patterns, of_frame = np.unique(counts, axis=0, return_inverse=True)
+    counted = counts(target)
+    answered = np.isfinite(np.where(counted[..., None], poses, 0.0)).all(axis=(-1, -2))
+    patterns, of_frame = np.unique(counted, axis=0, return_inverse=True)
     for number, joints in enumerate(patterns):
         frames = np.flatnonzero((of_frame.ravel() == number) & answered)
         if np.sum(joints) < 3 or not len(frames):
@@ -59,9 +64,9 @@ def n_mpjpe(predicted_m: Array, true_m: Array, root: int = 0) -> Array:
 
     Rhodin et al. (CVPR 2018). The root's error is zero and counts.
     """
-    _check(predicted_m, true_m)
+    check_pair(predicted_m, true_m)
     predicted_m, true_m = relative(predicted_m, root), relative(true_m, root)
-    counted = _counts(true_m)[..., None]
+    counted = counts(true_m)[..., None]
     pose, target = np.where(counted, predicted_m, 0.0), np.where(counted, true_m, 0.0)
     size = np.sum(pose**2, axis=(-1, -2))
     scale = np.sum(pose * target, axis=(-1, -2)) / np.where(size == 0, 1.0, size)
@@ -78,7 +83,7 @@ def mpjve(predicted_m: Array, true_m: Array) -> Array:
 
 def mpjve_per_second(predicted_m: Array, true_m: Array, time_s: Array) -> Array:
     """Mean error of the joints' velocities (..., T - 1), in metres per second; time_s (T)."""
-    return mpjve(predicted_m, true_m) / np.diff(_times(time_s, true_m))
+    return mpjve(predicted_m, true_m) / np.diff(check_times(time_s, true_m))
 
 
 def acceleration_error(predicted_m: Array, true_m: Array, time_s: Array) -> Array:
@@ -86,20 +91,20 @@ def acceleration_error(predicted_m: Array, true_m: Array, time_s: Array) -> Arra
 
     By divided differences, so time_s (T) may be uneven.
     """
-    _check(predicted_m, true_m)
-    step_s = np.diff(_times(time_s, true_m))[:, None, None]
+    check_pair(predicted_m, true_m)
+    step_s = np.diff(check_times(time_s, true_m))[:, None, None]
     # Linear in the poses: the difference of accelerations is the acceleration of the difference.
     velocity = np.diff(predicted_m - true_m, axis=-3) / step_s
     error = 2 * np.diff(velocity, axis=-3) / (step_s[1:] + step_s[:-1])
-    counts = _counts(true_m)
-    three = counts[..., 2:, :] & counts[..., 1:-1, :] & counts[..., :-2, :]
-    return _mean(np.linalg.norm(error, axis=-1), three)
+    counted = counts(true_m)
+    three = counted[..., 2:, :] & counted[..., 1:-1, :] & counted[..., :-2, :]
+    return mean(np.linalg.norm(error, axis=-1), three)
 
 
 def pck(predicted_m: Array, true_m: Array, threshold_m: float = 0.15) -> Array:
     """Share (..., T) of the joints that are nearer than `threshold_m` to the truth, 0 to 1."""
-    near = _distance(predicted_m, true_m) < threshold_m
-    return _mean(near.astype(np.float64), _counts(true_m))
+    near = joint_distance(predicted_m, true_m) < threshold_m
+    return mean(near.astype(np.float64), counts(true_m))
 
 
 def auc(predicted_m: Array, true_m: Array) -> Array:
@@ -119,53 +124,22 @@ def bone_length_deviation(xyz_m: Array, edges: Iterable[tuple[int, int]]) -> Arr
     length = np.linalg.norm(xyz_m[..., child, :] - xyz_m[..., parent, :], axis=-1)
     length = np.swapaxes(length, -1, -2)
     counted = np.isfinite(length)
-    mean = _mean(length, counted)[..., None]
-    return np.sqrt(_mean((length - mean) ** 2, counted))
+    middle = mean(length, counted)[..., None]
+    return np.sqrt(mean((length - middle) ** 2, counted))
 
 
 def root_error(predicted_m: Array, true_m: Array, root: int = 0) -> Array:
     """Distance (..., T) in metres between the roots of poses that are placed in space."""
-    _check(predicted_m, true_m)
+    check_pair(predicted_m, true_m)
     return mpjpe(predicted_m[..., [root], :], true_m[..., [root], :])
 
 
 def answered(predicted_m: Array, true_m: Array) -> Array:
     """Share (..., T) of the true joints for which there is a prediction, 0 to 1."""
-    given = np.isfinite(_distance(predicted_m, true_m))
-    return _mean(given.astype(np.float64), _counts(true_m))
+    given = np.isfinite(joint_distance(predicted_m, true_m))
+    return mean(given.astype(np.float64), counts(true_m))
 
 
 def relative(xyz_m: Array, root: int = 0) -> Array:
     """Poses (..., J, 3) relative to their joint `root`."""
     return xyz_m - xyz_m[..., [root], :]
-
-
-def _distance(predicted_m: Array, true_m: Array) -> Array:
-    _check(predicted_m, true_m)
-    return np.linalg.norm(predicted_m - true_m, axis=-1)
-
-
-def _counts(true_m: Array) -> NDArray[np.bool_]:
-    return np.all(np.isfinite(true_m), axis=-1)
-
-
-def _mean(values: Array, counted: NDArray[np.bool_]) -> Array:
-    """Mean over the last axis of the values that count; NaN where none does."""
-    number = np.sum(counted, axis=-1)
-    total = np.sum(np.where(counted, values, 0.0), axis=-1)
-    return np.where(number > 0, total, np.nan) / np.maximum(number, 1)
-
-
-def _check(predicted_m: Array, true_m: Array) -> None:
-    if predicted_m.shape != true_m.shape or predicted_m.ndim < 3 or predicted_m.shape[-1] != 3:
-        raise ShapeError(
-            "poses to compare",
-            expected="predicted and true of one shape (..., T, J, 3)",
-            found=f"{predicted_m.shape} and {true_m.shape}",
-        )
-
-
-def _times(time_s: Array, true_m: Array) -> Array:
-    if true_m.ndim < 3 or time_s.shape != true_m.shape[-3:-2]:
-        raise ShapeError("time stamps", expected="one per frame", found=time_s.shape)
-    return time_s
