@@ -6,61 +6,21 @@ file, with a JSON record of how it was made and what it reaches.
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import cache
 from importlib import import_module
 from importlib.resources import as_file, files
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from poselift.errors import MissingExtraError, UnknownNameError, WeightsError
+from poselift.models.records import LIFTERS, LifterInfo
 
 if TYPE_CHECKING:
     from poselift.models.lifter import Lifter
     from poselift.models.network import Network
 
+__all__ = ["DEFAULT", "LIFTERS", "LifterInfo", "build", "info", "load", "table"]
 DEFAULT = "strided-27"
-
-
-@dataclass(frozen=True)
-class LifterInfo:
-    """What is known about a lifter before it is loaded.
-
-    frames: receptive field; gives: which of them one run returns; target: "module:Class" of the
-    network, whose `Config` takes `config`.
-    """
-
-    name: str
-    target: str
-    frames: int
-    parameters: int
-    gives: Literal["centre", "all", "stream"]
-    citation: str
-    original_licence: str
-    config: Mapping[str, object] = field(default_factory=dict)
-    skeleton_in: str = "h36m17"
-    skeleton_out: str = "h36m17"
-    licence: str = "Apache-2.0"
-
-
-_STRIDED = {
-    "target": "poselift.models.strided:Strided",
-    "gives": "centre",
-    "citation": "Li et al., Exploiting Temporal Contexts with Strided Transformer, TMM 2022",
-    "original_licence": "MIT",
-}
-_STRIDED_PARAMETERS = {27: 4_014_438, 81: 4_069_734, 243: 4_235_622, 351: 4_346_214}
-
-LIFTERS: dict[str, LifterInfo] = {
-    f"strided-{frames}": LifterInfo(
-        name=f"strided-{frames}",
-        frames=frames,
-        parameters=parameters,
-        config={"frames": frames},
-        **_STRIDED,  # ty: ignore[invalid-argument-type]
-    )
-    for frames, parameters in _STRIDED_PARAMETERS.items()
-}
 
 
 def info(name: str) -> LifterInfo:
@@ -95,6 +55,14 @@ def load(name: str = DEFAULT) -> "Lifter":
     """
     from poselift.models.lifter import Lifter
 
+    return Lifter.from_onnx(weights_bytes(name), info(name))
+
+
+def weights_bytes(name: str) -> bytes:
+    """The shipped graph of a lifter, checked against its hash.
+
+    Raises UnknownNameError, and WeightsError where no weights are shipped or the hash is wrong.
+    """
     record = weights_record(name)
     if record is None:
         shipped = [other for other in LIFTERS if weights_record(other)]
@@ -104,7 +72,7 @@ def load(name: str = DEFAULT) -> "Lifter":
     digest = hashlib.sha256(content).hexdigest()
     if digest != record["sha256"]:
         raise WeightsError(record["file"], expected=f"SHA-256 {record['sha256']}", found=digest)
-    return Lifter.from_onnx(content, info(name))
+    return content
 
 
 def table() -> list[dict[str, Any]]:

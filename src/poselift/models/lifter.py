@@ -18,7 +18,8 @@ from poselift.normalize import person_window
 from poselift.poses import Poses2D, Poses3D
 from poselift.skeleton import skeleton
 
-# (B, F, J, 2) normalised windows to (B, J, 3) metres in view axes, the pose of the middle frame.
+# Normalised windows (B, F, J, 2) to metres in view axes: the middle frame's pose (B, J, 3), or all
+# poses (B, F, J, 3), as the record's `gives` says.
 Run = Callable[[Array], Array]
 Progress = Callable[[int, int], None]
 
@@ -62,7 +63,10 @@ class Lifter:
         name = session.get_inputs()[0].name
 
         def run(xy: Array) -> Array:
-            return np.asarray(session.run(["centre"], {name: xy.astype(np.float32)})[0])[:, 0]
+            feed = {name: xy.astype(np.float32)}
+            if info.gives == "all":
+                return np.asarray(session.run(["every"], feed)[0])
+            return np.asarray(session.run(["centre"], feed)[0])[:, 0]
 
         return cls(run, info)
 
@@ -131,21 +135,52 @@ class Lifter:
         return np.linspace(time_s[0], time_s[-1], count)
 
     def _lift_even(self, rays: Array, time_s: Array) -> Array:
-        """All windows of an evenly sampled segment, in batches; edges repeat the outer frames."""
+        """All poses of an evenly sampled segment; a fast one is seen in steps of some frames."""
         frames = len(rays)
         rate = (frames - 1) / (time_s[-1] - time_s[0]) if frames > 1 else self.options.nominal_hz
         stride = max(1, round(rate / self.options.nominal_hz))
-        half = self.info.frames // 2
+        if self.info.gives == "centre":
+            return self._lift_centres(rays, stride)
+        xyz = np.empty((frames, len(self.skeleton_out), 3))
+        for phase in range(min(stride, frames)):
+            xyz[phase::stride] = self._lift_chunks(rays[phase::stride])
+        return xyz
+
+    def _lift_centres(self, rays: Array, stride: int) -> Array:
+        """One window per frame, in batches; edges repeat the outer frames."""
+        frames, half = len(rays), self.info.frames // 2
         reach = stride * np.arange(-half, self.info.frames - half)
         out = []
         for start in range(0, frames, self.options.batch):
             middle = np.arange(start, min(start + self.options.batch, frames))
             windows = rays[np.clip(middle[:, None] + reach, 0, frames - 1)]
-            out.append(self._lift_windows(windows))
+            out.append(self._lift_windows(windows)[:, 0])
         return np.concatenate(out)
 
+    def _lift_chunks(self, rays: Array) -> Array:
+        """Windows that overlap by half; each frame is the mean of its answers.
+
+        An answer weighs less near the end of its window, where the network sees only one side.
+        """
+        frames, length = len(rays), self.info.frames
+        last = max(0, frames - length)
+        starts = np.append(np.arange(0, last, max(1, length // 2)), last)
+        index = starts[:, None] + np.arange(length)
+        place = np.arange(length) + 1.0
+        weight = np.minimum(place, place[::-1])[None].repeat(len(starts), 0) * (index < frames)
+        total = np.zeros((frames, len(self.skeleton_out), 3))
+        shares = np.zeros(frames)
+        index = np.minimum(index, frames - 1)
+        per_run = max(1, self.options.batch // length)
+        for first in range(0, len(starts), per_run):
+            part = slice(first, first + per_run)
+            lifted = self._lift_windows(rays[index[part]])
+            np.add.at(total, index[part], weight[part][..., None, None] * lifted)
+            np.add.at(shares, index[part], weight[part])
+        return total / shares[:, None, None]
+
     def _lift_windows(self, rays: Array) -> Array:
-        """Poses (B, J, 3) of the middle frames of windows (B, F, J, 2), camera axes."""
+        """Poses (B, S, J, 3) of windows (B, F, J, 2) in camera axes; S is 1 or F."""
         window = person_window(rays)
         xyz = self.run(window.xy)
         if self.options.flip:
@@ -153,8 +188,8 @@ class Lifter:
                 self.run(_mirror(window.xy, self.skeleton_in.mirror)), self.skeleton_out.mirror
             )
             xyz = (xyz + twin) / 2
-        xyz = xyz - xyz[:, :1]
-        return window.to_camera(xyz[:, None])[:, 0]
+        xyz = xyz - xyz[..., :1, :]
+        return window.to_camera(xyz if xyz.ndim == 4 else xyz[:, None])
 
 
 def _mirror(joints: Array, order: list[int]) -> Array:

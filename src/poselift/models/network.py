@@ -6,16 +6,25 @@ from torch import Tensor, nn
 
 
 class Lifted(NamedTuple):
-    """Root-relative metres in camera axes: centre (B, 1, J, 3) and every frame (B, F, J, 3)."""
+    """Root-relative metres in camera axes: centre (B, 1, J, 3) and every frame (B, F, J, 3).
+
+    `every` is None where a network answers for the centre only.
+    """
 
     centre: Tensor
-    every: Tensor
+    every: Tensor | None
 
 
 class Network(nn.Module):
     """A network that lifts windows of `frames` frames, with its loss."""
 
     frames: int
+
+    def prepare(self, progress: float) -> None:
+        """Called before every training step with the share of the run that is done, 0 to 1.
+
+        Networks that are trained in stages freeze and unfreeze their parts here.
+        """
 
     def forward(self, joints: Tensor) -> Lifted:
         """Lift normalised windows (B, F, J, 2)."""

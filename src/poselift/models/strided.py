@@ -366,6 +366,7 @@ def full_to_single_loss(lifted: Lifted, target_m: Tensor) -> Tensor:
     target_m (B, F, J, 3) is root-relative: its first joint is zero, the prediction's is free.
     """
     middle = target_m.shape[1] // 2
+    assert lifted.every is not None
     every = torch.linalg.vector_norm(lifted.every - target_m, dim=-1).mean()
     centre_m = target_m[:, middle : middle + 1]
     return every + torch.linalg.vector_norm(lifted.centre - centre_m, dim=-1).mean()
