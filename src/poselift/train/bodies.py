@@ -8,19 +8,15 @@ with R_j the rotation of bone j's flesh from the rest pose and q_j its posed hea
 (`bodies.npz`, built by scripts/build_bodies.py) holds p, c, h of sampled bodies.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
+from poselift.errors import InputError
 from poselift.geometry import Array, rotation_between
-from poselift.skeleton import skeleton
-
-COCO = skeleton("coco17")
-H36M = skeleton("h36m17")
 
 # Bones whose direction in the rest pose is turned into the motion's zero pose, with the bone whose
 # head ends them; the hand has no child and uses its own tail.
@@ -39,53 +35,72 @@ _AIMED = {
 # Bones without a zero direction of their own that follow their parent.
 _FOLLOWERS = ("ToeBase", "Thumb", "FingerBase", "HandFinger1")
 
-# Which bone heads are H36M-17 joint centres; the rest follow from them (see `joint_centres`).
-_HEADS = {
-    "hip": "UpLeg",
-    "knee": "Leg",
-    "ankle": "Foot",
-    "shoulder": "Arm",
-    "elbow": "ForeArm",
-    "wrist": "Hand",
-}
-# Bones that share a random length factor, so that left and right stay equal.
-_SEGMENTS = (
-    ("UpLeg",),
-    ("Leg",),
-    ("Foot", "ToeBase"),
-    ("HipJoint",),
-    ("LowerBack", "Spine", "Spine1", "Hips"),
-    ("Shoulder",),
-    ("Arm",),
-    ("ForeArm", "Hand", "Thumb", "FingerBase", "HandFinger1"),
-    ("Neck", "Neck1", "Head"),
-)
-
-
-def _plain(bone: str) -> str:
-    """A bone's name without its side."""
-    for prefix in ("Left", "Right"):
-        bone = bone.removeprefix(prefix)
-    return bone[1:] if bone[1:] in ("HipJoint", "Thumb") else bone
-
 
 @dataclass(frozen=True)
 class BodyTable:
-    """S sampled bodies: metres, x left, y back, z up. P (keypoint, bone) pairs, 31 bones."""
+    """S sampled bodies: metres, x left, y back, z up. P (keypoint, bone) pairs, 31 bones.
+
+    Keypoints lie on the surface: COCO-17, toes and heels as anny's regressor has them, and
+    `head_top`, the highest vertex of the bald head. Heads of bones are joint centres.
+    """
 
     bones: tuple[str, ...]
     parents: tuple[int, ...]
     keypoints: tuple[str, ...]
-    pair_keypoint: Array  # (P,)
-    pair_bone: Array  # (P,)
+    pair_keypoint: NDArray[np.int64]  # (P,)
+    pair_bone: NDArray[np.int64]  # (P,)
     pair_weight: Array  # (P,)
     pair_local_m: Array  # (S, P, 3)
     head_m: Array  # (S, 31, 3)
     tail_m: Array  # (S, 31, 3)
+    radius_m: Array  # (S, 31) mean distance of a bone's flesh from its axis
+    stature_m: Array  # (S,) height of the rest pose
+    sex: Array  # (S,) 0 male to 1 female
+    age_years: Array  # (S,)
+    group: NDArray[np.str_]  # (S,) child, teen, adult, senior
+    split: NDArray[np.int8]  # (S,) 0 train, 1 validation, 2 test
 
     def index(self, bone: str) -> int:
         """Position of a bone."""
         return self.bones.index(bone)
+
+    def of_split(self, split: int) -> "BodyTable":
+        """The bodies of one split alone: 0 train, 1 validation, 2 test. Raises InputError."""
+        rows = self.split == split
+        if not rows.any():
+            raise InputError("split of bodies", found=split, known=np.unique(self.split).tolist())
+        chosen = {name: getattr(self, name)[rows] for name in _OF_EACH_BODY}
+        return replace(self, **chosen)
+
+    def posed(self, body: int, turn: Array) -> tuple[Array, Array]:
+        """Heads (T, 31, 3) and keypoints (T, K, 3) of one body, its root at the origin; metres.
+
+        turn (T, 31, 3, 3): rotation of each bone's flesh from the rest pose, world axes. This is
+        the formula at the head of this file, plainly; training poses batches in torch.
+        """
+        rest, heads = self.head_m[body], np.zeros(turn.shape[:-1])
+        for bone, parent in enumerate(self.parents):
+            if parent >= 0:
+                offset = rest[bone] - rest[parent]
+                heads[:, bone] = heads[:, parent] + turn[:, parent] @ offset
+        local = (turn[:, self.pair_bone] @ self.pair_local_m[body][..., None])[..., 0]
+        pairs = local + self.pair_weight[:, None] * heads[:, self.pair_bone]
+        keypoints = np.zeros((len(self.keypoints), len(turn), 3))
+        np.add.at(keypoints, self.pair_keypoint, pairs.swapaxes(0, 1))
+        return heads, keypoints.swapaxes(0, 1)
+
+
+_OF_EACH_BODY = (
+    "pair_local_m",
+    "head_m",
+    "tail_m",
+    "radius_m",
+    "stature_m",
+    "sex",
+    "age_years",
+    "group",
+    "split",
+)
 
 
 @cache
@@ -116,94 +131,3 @@ def alignment(table: BodyTable, zero_direction: dict[str, Array]) -> Array:
         elif name.endswith(_FOLLOWERS):
             out[:, bone] = base
     return out
-
-
-class Bodies:
-    """Poses batches of bodies on a device.
-
-    alignments (S, Z, 31, 3, 3): `alignment` for every shape and every source skeleton.
-    """
-
-    def __init__(self, table: BodyTable, alignments: Array, device: torch.device) -> None:
-        self.table, self.device = table, device
-
-        def move(array: Array) -> Tensor:
-            return torch.as_tensor(np.asarray(array), device=device)
-
-        self.alignments = move(alignments.astype(np.float32))
-        self.head_m, self.tail_m = move(table.head_m), move(table.tail_m)
-        self.local_m, self.weight = move(table.pair_local_m), move(table.pair_weight)
-        self.pair_bone = move(table.pair_bone)
-        coco = [table.keypoints.index(joint) for joint in COCO.joints]
-        chooser = np.zeros((len(COCO), len(table.pair_keypoint)), np.float32)
-        for row, keypoint in enumerate(coco):
-            chooser[row, table.pair_keypoint == keypoint] = 1
-        self.chooser = move(chooser)
-        self.segments = [
-            [i for i, bone in enumerate(table.bones) if _plain(bone) in group]
-            for group in _SEGMENTS
-        ]
-
-    def __len__(self) -> int:
-        return len(self.head_m)
-
-    def segment_scales(self, batch: int, spread: float, generator: torch.Generator) -> Tensor:
-        """Random length factors (B, 31), log-normal with `spread`, equal left and right."""
-        scales = torch.ones(batch, len(self.table.bones), device=self.device)
-        for bones in self.segments:
-            noise = torch.randn(batch, 1, device=self.device, generator=generator)
-            scales[:, bones] = torch.exp(spread * noise)
-        return scales
-
-    def leg_length_m(self, shape: Tensor, scales: Tensor) -> Tensor:
-        """Thigh plus shank of each body, (B)."""
-        total = torch.zeros(len(shape), device=self.device)
-        for bone, child in (("LeftUpLeg", "LeftLeg"), ("LeftLeg", "LeftFoot")):
-            b, c = self.table.index(bone), self.table.index(child)
-            length = (self.head_m[shape, c] - self.head_m[shape, b]).norm(dim=-1)
-            total = total + length * scales[:, b]
-        return total
-
-    def pose(
-        self, shape: Tensor, zero: Tensor, scales: Tensor, rotation: Tensor, root_m: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """COCO-17 keypoints and H36M-17 joint centres, both (B, T, 17, 3), world axes, metres.
-
-        shape, zero (B) choose body and source skeleton; rotation (B, T, 31, 3, 3) is the flesh
-        rotation from the motion's zero pose; root_m (B, T, 3).
-        """
-        turn = rotation @ self.alignments[shape, zero][:, None]
-        head = self.head_m[shape]
-        heads = self._heads(turn, head, scales, root_m)
-        local = self.local_m[shape] * scales[:, self.pair_bone, None]
-        at = self.pair_bone
-        pairs = (turn[:, :, at] @ local[:, None, :, :, None])[..., 0]
-        pairs = pairs + self.weight[:, None] * heads[:, :, at]
-        keypoints = torch.einsum("kp,btpc->btkc", self.chooser, pairs)
-        bone = self.table.index("Head")
-        vertex = (self.tail_m[shape, bone] - head[:, bone]) * scales[:, bone, None]
-        top = heads[:, :, bone] + (turn[:, :, bone] @ vertex[:, None, :, None])[..., 0]
-        return keypoints, self._joint_centres(heads, keypoints, top)
-
-    def _heads(self, turn: Tensor, head: Tensor, scales: Tensor, root_m: Tensor) -> Tensor:
-        posed: list[Tensor] = []
-        for bone, parent in enumerate(self.table.parents):
-            if parent < 0:
-                posed.append(root_m)
-                continue
-            offset = (head[:, bone] - head[:, parent]) * scales[:, parent, None]
-            posed.append(posed[parent] + (turn[:, :, parent] @ offset[:, None, :, None])[..., 0])
-        return torch.stack(posed, dim=2)
-
-    def _joint_centres(self, heads: Tensor, keypoints: Tensor, top: Tensor) -> Tensor:
-        at = {
-            f"{side.lower()}_{joint}": heads[:, :, self.table.index(f"{side}{bone}")]
-            for side in ("Left", "Right")
-            for joint, bone in _HEADS.items()
-        }
-        at["pelvis"] = (at["left_hip"] + at["right_hip"]) / 2
-        at["thorax"] = (at["left_shoulder"] + at["right_shoulder"]) / 2
-        at["spine"] = (at["pelvis"] + at["thorax"]) / 2
-        at["nose"] = keypoints[:, :, COCO.index("nose")]
-        at["head_top"] = top
-        return torch.stack([at[joint] for joint in H36M.joints], dim=2)
