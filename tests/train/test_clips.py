@@ -14,11 +14,23 @@ from scipy.spatial.transform import Rotation
 from poselift.errors import FormatError, InputError, OutputError
 from poselift.skeleton import skeleton
 from poselift.train import archives, cleaning
-from poselift.train.archives import clip_files, folders, read_clip, read_index, unpack
-from poselift.train.clips import build, clip_weights, print_summary, quantised, split_of
+from poselift.train.archives import (
+    clip_files,
+    folders,
+    read_clip,
+    read_index,
+    split_of,
+    track_of,
+    unpack,
+)
+from poselift.train.balance import clip_weights, diversity
+from poselift.train.clips import build
 from poselift.train.flesh import BONE_SOURCE, ROTATIONS, Flesh, to_flesh
 from poselift.train.mocap import read_amc, read_asf, read_bvh, to_h36m17
 from poselift.train.motion import CMU_UNIT_M, Motion
+from poselift.train.pack import read_pack
+from poselift.train.pieces import head_pitches_deg, quantised
+from poselift.train.summary import print_summary
 
 H36M = skeleton("h36m17")
 
@@ -296,6 +308,89 @@ class TestFlesh:
         assert len(ROTATIONS) == 25
 
 
+def snu_side(side: str, sign: int, head: bool) -> tuple[list[list[str]], dict, dict]:
+    """Chains from pelvis and Spine1, offsets and end sites of a side of SNU's walker, in cm."""
+    places = {"UpLeg": (9, -9, 0), "Leg": (0, -44, 1), "Foot": (0, -42, -1)}
+    places |= {"Arm": (10 if head else 16, 0, 0), "ForeArm": (26, 0, -1)}
+    tips = {"Foot": (0, -4, 9), "ForeArm": (22, 0, 1), "Toes": (0, 0, 10), "Hand": (13, 0, 1)}
+    leg, arm = ["UpLeg", "Leg", "Foot"], ["Arm", "ForeArm"]
+    if head:
+        collar = "Shoulder1" if side == "Left" else "Shoulder"
+        places |= {collar: (9, 0, 0), "Toes": (0, -4, 9), "Hand": (22, 0, 1)}
+        leg, arm = [*leg, "Toes"], [collar, *arm, "Hand"]
+    chains = [["Hips", *(side + name for name in leg)], ["Spine1", *(side + name for name in arm)]]
+    turned = [
+        {side + name: (sign * x, y, z) for name, (x, y, z) in table.items()}
+        for table in (places, tips)
+    ]
+    return chains, turned[0], turned[1]
+
+
+def snu_bvh(path: Path, *, head: bool) -> Path:
+    """Two frames of SNU's walker, with a head in centimetres or without one in metres."""
+    size = 1.0 if head else 0.01
+    offsets = {"Hips": (0, 0, 0), "Spine": (0, 12, 0), "Spine1": (0, 26, 0), "HEad": (0, 9, 0)}
+    ends = {"Spine1": (0, 21, 3), "HEad": (0, 13, 3)}
+    tree = {"Hips": ["Spine"], "Spine": ["Spine1"], "Spine1": ["HEad"] if head else []}
+    for side, sign in (("Left", 1), ("Right", -1)):
+        chains, places, tips = snu_side(side, sign, head)
+        offsets, ends = offsets | places, ends | tips
+        for chain in chains:
+            for start, end in pairwise(chain):
+                tree.setdefault(start, []).append(end)
+    rows, joints = ["HIERARCHY"], []
+
+    def visit(name: str, word: str) -> None:
+        joints.append(name)
+        rows.extend([f"{word} {name}", "{"])
+        rows.append("OFFSET " + " ".join(f"{size * value:.4f}" for value in offsets[name]))
+        place = "6 Xposition Yposition Zposition" if word == "ROOT" else "3"
+        rows.append(f"CHANNELS {place} Zrotation Xrotation Yrotation")
+        for child in tree.get(name, []):
+            visit(child, "JOINT")
+        if name in ends and (name == "Spine1" or not tree.get(name)):
+            tip = " ".join(f"{size * value:.4f}" for value in ends[name])
+            rows.extend(["End Site", "{", f"OFFSET {tip}", "}"])
+        rows.append("}")
+
+    visit("Hips", "ROOT")
+    rest = " 0" * (3 * len(joints) - 3)
+    rows += ["MOTION", "Frames: 2", "Frame Time: 0.0333333"]
+    rows += [f"0 {95 * size} 0 0 0 0" + rest, f"0 {95 * size} {5 * size} 0 0 50" + rest]
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+class TestSnu:
+    @pytest.mark.parametrize("head", [True, False])
+    def test_both_skeletons_in_metres_with_flat_feet(self, tmp_path: Path, head: bool) -> None:
+        flesh = to_flesh(read_bvh(snu_bvh(tmp_path / "a.bvh", head=head)))
+        assert flesh.leg_length_m == pytest.approx(0.86, abs=0.01)
+        np.testing.assert_allclose(flesh.root_m, [[0, 0, 0.95], [0, -0.05, 0.95]], atol=1e-6)
+        at = {joint: flesh.h36m17_m[0, i] for i, joint in enumerate(H36M.joints)}
+        assert at["left_wrist"][0] == pytest.approx(0.64 if not head else 0.67, abs=0.01)
+        assert at["right_hip"][0] == pytest.approx(-0.09)
+        assert at["head_top"][2] > at["thorax"][2] > at["pelvis"][2]
+        zero = dict(zip(ROTATIONS, flesh.zero_direction, strict=True))
+        for bone in ("femur", "tibia", "foot", "humerus", "radius", "hand"):
+            np.testing.assert_allclose(zero["l" + bone] * (-1, 1, 1), zero["r" + bone], atol=1e-6)
+        assert math.degrees(math.asin(zero["lfoot"][2])) == pytest.approx(-18, abs=0.5)
+        turn = flesh.rotation[1] @ np.swapaxes(flesh.rotation[0], -1, -2)
+        np.testing.assert_allclose(turn, np.broadcast_to(turn[0], turn.shape), atol=1e-12)
+
+    def test_is_one_subject_for_training(self, tmp_path: Path) -> None:
+        folder = tmp_path / "snu_walking_bvh"
+        folder.mkdir()
+        snu_bvh(folder / "wd2_u-turn.bvh", head=False)
+        snu_bvh(folder / "woddy2_low_walk.bvh", head=True)
+        clips = clip_files(folder, "snu_walking_bvh", {})
+        assert [(c.subject, c.trial, c.action, c.rate_hz) for c in clips] == [
+            ("snu", "wd2_u-turn", "walk", None),
+            ("snu", "woddy2_low_walk", "walk", None),
+        ]
+        assert split_of("snu") == 0
+
+
 # ------------------------------------------------------------------------------------- cleaning
 def standing(tmp_path: Path, frames: int = 120, sway_deg: float = 12.0) -> Flesh:
     return to_flesh(read_standing(tmp_path, frames, sway_deg))
@@ -426,6 +521,19 @@ class TestWeights:
         assert half[0] == pytest.approx(2 * half[1])
 
 
+class TestDiversity:
+    def test_as_many_as_equally_frequent_poses(self) -> None:
+        walk = np.zeros((90, 15), np.int8)
+        play = np.arange(150).reshape(10, 15).astype(np.int8) + 1
+        found = diversity([walk, play], np.array([0.9, 0.1]))
+        assert (found.poses, found.distinct) == (100, 11)
+        expected = 0.9**-0.9 * 0.01**-0.1  # 90 of 100 alike, ten alone
+        assert found.effective == pytest.approx(expected)
+        assert found.weighted == pytest.approx(expected)
+        assert diversity([walk, play], np.array([0.0, 1.0])).weighted == pytest.approx(10)
+        assert diversity([walk], np.ones(1)).effective == pytest.approx(1)
+
+
 class TestSplit:
     table = json.loads(files("poselift.train").joinpath("split.json").read_text())
 
@@ -444,6 +552,8 @@ class TestSplit:
         assert split_of("cmu_141") == 0
         assert split_of("cmu_02") == 2
         assert split_of("cmu_07") == 1
+        assert track_of("cmu_asfamc", "cmu_02") == "test"
+        assert track_of("hdm05_asfamc", "hdm05_bd") == "cross-corpus"
 
 
 # ------------------------------------------------------------------------------------- archives
@@ -517,12 +627,65 @@ class TestArchives:
         assert list(folders(tmp_path, ("cmu_asfamc",), None)) == [("cmu_asfamc", tmp_path)]
         with pytest.raises(InputError, match="no folder"):
             list(folders(tmp_path / "none", ("cmu_asfamc",), None))
-        with pytest.raises(InputError, match=r"archive: .*snu.*known: cmu_asfamc"):
-            list(folders(tmp_path, ("snu",), None))
+        with pytest.raises(InputError, match=r"archive: .*sun.*known: cmu_asfamc"):
+            list(folders(tmp_path, ("sun",), None))
 
     def test_licences_are_stated(self) -> None:
         assert "test only" in archives.ARCHIVES["hdm05_asfamc"].licence
         assert all(archive.licence and archive.credit for archive in archives.ARCHIVES.values())
+
+
+# ---------------------------------------------------------------------------------------- heads
+def nodding(folder: Path, subject: str, pitch_deg: float, frames: int) -> None:
+    """A subject whose head is turned up by a constant angle on top of a sway of 5 degrees."""
+    write_asf(folder / subject / f"{subject}.asf")
+    path = write_amc(folder / subject / f"{subject}_01.amc", frames, sway_deg=0.0)
+    rows = path.read_text().splitlines()
+    frame = 0
+    for number, row in enumerate(rows):
+        if row.startswith("head "):
+            angle = -pitch_deg + 5 * np.sin(frame / 9)
+            rows[number], frame = f"head {angle:.4f} 0 0", frame + 1
+    path.write_text("\n".join(rows) + "\n")
+
+
+def packed_pitch_deg(path: Path) -> dict[str, float]:
+    """Median pitch of each subject's face, from the pack's quaternions."""
+    pack = read_pack(path)
+    out = {}
+    for subject, start, frames in zip(pack.subject, pack.start, pack.frames, strict=True):
+        head = pack.quaternion[start : start + frames, ROTATIONS.index("head")].astype(float)
+        face = Rotation.from_quat(head, scalar_first=True).apply([0, -1, 0])
+        out[str(subject)] = float(np.median(np.degrees(np.arcsin(face[:, 2]))))
+    return out
+
+
+class TestHeads:
+    def test_long_seen_heads_are_levelled_by_their_own_median(self, tmp_path: Path) -> None:
+        nodding(tmp_path, "141", 12.0, 2600)
+        nodding(tmp_path, "142", -8.0, 2600)
+        nodding(tmp_path, "143", 30.0, 240)  # two seconds: the median of the others, 2 degrees
+        summary = build(tmp_path, tmp_path / "out.npz")
+        pitch = packed_pitch_deg(tmp_path / "out.npz")
+        assert pitch["cmu_141"] == pytest.approx(0, abs=0.2)
+        assert pitch["cmu_142"] == pytest.approx(0, abs=0.2)
+        assert pitch["cmu_143"] == pytest.approx(28, abs=3)
+        said = {count.subject: count.head_pitch_deg for count in summary.subjects}
+        assert said["cmu_141"] == pytest.approx(12, abs=0.2)
+        assert said["cmu_143"] == pytest.approx(2, abs=0.2)
+
+    def test_nobody_seen_for_long_stays_as_recorded(self) -> None:
+        assert head_pitches_deg([]) == {}
+
+    def test_pitch_is_of_upright_frames(self, tmp_path: Path) -> None:
+        flesh = standing(tmp_path, sway_deg=0.0)
+        head, thorax = ROTATIONS.index("head"), ROTATIONS.index("thorax")
+        rotation = flesh.rotation.copy()
+        rotation[:, head] = Rotation.from_euler("x", -25, degrees=True).as_matrix()
+        rotation[:50, thorax] = Rotation.from_euler("x", 40, degrees=True).as_matrix()
+        pitch = cleaning.gaze_pitch_deg(replace(flesh, rotation=rotation))
+        assert np.isnan(pitch[:50]).all()
+        np.testing.assert_allclose(pitch[50:], 25)
 
 
 # ---------------------------------------------------------------------------------------- build
@@ -534,35 +697,43 @@ class TestBuild:
             tmp_path / "out" / "clips.npz",
             progress=lambda *step: seen.append(step),
         )
-        pack = np.load(tmp_path / "out" / "clips.npz", allow_pickle=False)
-        assert list(pack["subject"]) == ["cmu_02", "cmu_03", "cmu_07"]
-        assert list(pack["split"]) == [2, 0, 1]
-        assert list(pack["frames"]) == [60, 60, 60]  # 120 Hz, not listed, halved
-        assert list(pack["start"]) == [0, 60, 120]
-        np.testing.assert_allclose(pack["rate_hz"], 60)
-        np.testing.assert_allclose(pack["weight"], 1)  # one clip in each split
+        pack = read_pack(tmp_path / "out" / "clips.npz")
+        assert list(pack.subject) == ["cmu_02", "cmu_03", "cmu_07"]
+        assert list(pack.split) == [2, 0, 1]
+        assert list(pack.frames) == [60, 60, 60]  # 120 Hz, not listed, halved
+        assert list(pack.start) == [0, 60, 120]
+        np.testing.assert_allclose(pack.rate_hz, 60)
+        np.testing.assert_allclose(pack.weight, 1)  # one clip in each split
         assert seen[-1] == ("reading clips", 3, 3)
         assert summary.frames == 180
+        assert summary.size_bytes == (tmp_path / "out" / "clips.npz").stat().st_size
         assert [count.clips for count in summary.subjects] == [1, 1, 1]
-        assert "resold" in str(pack["licence"][0])
-        assert str(pack["digest"]) == summary.digest
+        assert [(a.action, a.clips) for a in summary.actions] == [("other", 1)]
+        assert set(summary.diversity) == {"train", "validation", "test"}
+        assert "resold" in pack.licence[0]
+        assert pack.digest == summary.digest
 
-        quaternion = pack["quaternion"].astype(float) / 32767
+        quaternion = pack.quaternion.astype(float) / 32767
         np.testing.assert_allclose(np.linalg.norm(quaternion, axis=-1), 1, atol=1e-4)
-        for start, frames in zip(pack["start"], pack["frames"], strict=True):
-            clip = quaternion[start : start + frames]
-            assert (np.sum(clip[1:] * clip[:-1], axis=-1) > 0).all()
         flat = Rotation.from_quat(quaternion.reshape(-1, 4), scalar_first=True)
         rotation = flat.as_matrix().reshape(180, 25, 3, 3)
-        zero = pack["zero_direction_m"][pack["zero"]]
-        assert len(pack["zero_direction_m"]) == 1  # three subjects with equal bones
-        directions = np.einsum("tbij,bj->tbi", rotation, zero[0])
+        assert len(pack.zero_direction_m) == 1  # three subjects with equal bones
+        directions = np.einsum("tbij,bj->tbi", rotation, pack.zero_direction_m[0])
+        asf = read_asf(tmp_path / "source" / "cmu_asfamc" / "02" / "02.asf")
+        amc = tmp_path / "source" / "cmu_asfamc" / "02" / "02_01.amc"
+        joints = to_flesh(read_amc(asf, amc, rate_hz=120.0).every(2)).h36m17_m
         for side in ("left", "right"):
             for bone in LIMBS:
-                got = directions[:, list(pack["rotation_names"]).index(side[0] + bone)]
-                np.testing.assert_allclose(got, limb(pack["h36m17_m"], side, bone), atol=2e-4)
-        names = pack["rotation_names"][pack["source"]]
-        assert dict(zip(pack["bones"], names, strict=True)) == BONE_SOURCE
+                got = directions[:60, ROTATIONS.index(side[0] + bone)]
+                np.testing.assert_allclose(got, limb(joints, side, bone), atol=3e-3)
+        names = [ROTATIONS[row] for row in pack.source]
+        assert dict(zip(pack.bones, names, strict=True)) == BONE_SOURCE
+
+    def test_standing_feet_are_planted(self, tmp_path: Path) -> None:
+        write_asf(tmp_path / "141.asf")
+        write_amc(tmp_path / "141_01.amc", frames=60, sway_deg=0.0)
+        build(tmp_path, tmp_path / "out.npz")
+        assert read_pack(tmp_path / "out.npz").contact.min() == 255
 
     def test_quaternions_do_not_change_sign_in_whole_turns(self) -> None:
         angle = np.linspace(0, 4 * np.pi, 200)
@@ -593,9 +764,9 @@ class TestBuild:
         write_asf(tmp_path / "subjects" / "141" / "141.asf")
         write_amc(tmp_path / "subjects" / "141" / "141_03.amc")
         build(tmp_path, tmp_path / "out.npz", rate_hz=30.0)
-        pack = np.load(tmp_path / "out.npz")
-        assert list(pack["subject"]) == ["cmu_141"]
-        assert (pack["rate_hz"][0], pack["frames"][0]) == (30.0, 30)
+        pack = read_pack(tmp_path / "out.npz")
+        assert list(pack.subject) == ["cmu_141"]
+        assert (pack.rate_hz[0], pack.frames[0]) == (30.0, 30)
 
     def test_damaged_clips_are_left_out_and_named(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -608,8 +779,27 @@ class TestBuild:
         assert summary.frames == 180
         print_summary(summary)
         text = capsys.readouterr().out
-        assert "cmu_03" in text
-        assert "left out" in text
+        for word in ("cmu_03", "left out", "03_02.amc:3", "training by action", "pose diversity"):
+            assert word in text
+
+    def test_clips_without_a_usable_piece_are_left_out_with_the_reason(
+        self, tmp_path: Path
+    ) -> None:
+        source = source_folder(tmp_path)
+        write_amc(source / "cmu_asfamc" / "03" / "03_02.amc", frames=20)
+        summary = build(source, tmp_path / "out.npz")
+        assert summary.left_out == {"cmu_asfamc/03/03_02.amc": "too short"}
+
+    def test_actions_come_from_descriptions_and_names(self, tmp_path: Path) -> None:
+        source = source_folder(tmp_path)
+        rows = ["cmu_asfamc/03/03_01.amc,120,playground - climb", "x.amc,120,"]
+        (source / "index.csv").write_text("file,fps,description\n" + "\n".join(rows) + "\n")
+        summary = build(source, tmp_path / "out.npz")
+        assert list(read_pack(tmp_path / "out.npz").action) == ["other", "climb", "other"]
+        assert [(a.action, a.clips, a.weight) for a in summary.actions] == [("climb", 1, 1.0)]
+        (source / "index.csv").write_text("name;fps\nx;1\n")
+        with pytest.raises(FormatError, match=r"index\.csv: expected columns file and fps"):
+            build(source, tmp_path / "out.npz")
 
     def test_a_trial_counts_once(self, tmp_path: Path) -> None:
         source = source_folder(tmp_path)

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import json
 import lzma
 import re
 import tarfile
@@ -9,10 +10,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from poselift.errors import FormatError, InputError, OutputError
+from poselift.train.actions import action_of
 from poselift.train.mocap import Asf, Motion, read_amc, read_asf, read_bvh
+from poselift.train.pack import SPLITS
+from poselift.train.uiprmd import recordings
 
 CMU_RATE_HZ = 120.0  # of AMC files that no index lists
 # Rates of listed files whose header or listing is wrong: the jumper of 16_01 falls at 1 g only at
@@ -27,11 +33,17 @@ _BROKEN = {
 
 @dataclass(frozen=True)
 class Archive:
-    """What is known about a source of clips."""
+    """What is known about a source of clips.
+
+    weight: of its clips against those of `cmu_asfamc`. rate_hz: of slow motion, less is enough.
+    apart: another laboratory's, for a test of its own.
+    """
 
     weight: float
     licence: str
     credit: str
+    rate_hz: float = 60.0
+    apart: bool = False
 
 
 _CMU = (
@@ -45,11 +57,46 @@ ARCHIVES = {
         1.0,
         "CC BY-SA 3.0; test only",
         "Mueller et al., Documentation Mocap Database HDM05, Universitaet Bonn, 2007",
+        apart=True,
     ),
     "cmu_bvh_own_skeleton": Archive(1.0, *_CMU),
     "cmu_bvh_shared_skeleton": Archive(_DAZ, _CMU[0] + "; conversion MIT", _CMU[1]),
     "cmu_dance_martial_bvh": Archive(_DAZ, _CMU[0] + "; collection MIT", _CMU[1]),
+    "snu_walking_bvh": Archive(
+        0.5,
+        "MIT",
+        "Lee, Kim and Lee, Data-driven biped control, 2010, snumrl/DataDrivenBipedController",
+    ),
+    "uiprmd_50hz": Archive(
+        0.3,  # ten exercises, ten times each, well and badly
+        "PDDL 1.0",
+        "Vakanski et al., UI-PRMD: a data set of human body movements for physical rehabilitation "
+        "exercises, 2018",
+        rate_hz=25.0,
+    ),
 }
+
+
+@cache
+def _split_table() -> dict[str, Any]:
+    return json.loads(files("poselift.train").joinpath("split.json").read_text(encoding="utf-8"))
+
+
+def split_of(subject: str) -> int:
+    """0 train, 1 validation, 2 test; whoever split.json does not list is for training.
+
+    So the held-out people are the same for everybody, however much data they add.
+    """
+    table = _split_table()
+    for number, split in enumerate(SPLITS):
+        if subject in table[split]:
+            return number
+    return SPLITS.index(table["default"])
+
+
+def track_of(archive: str, subject: str) -> str:
+    """The name of a subject's split; "cross-corpus" for clips of another laboratory."""
+    return "cross-corpus" if ARCHIVES[archive].apart else SPLITS[split_of(subject)]
 
 
 @dataclass(frozen=True)
@@ -61,25 +108,36 @@ class ClipFile:
     name: str
     subject: str
     trial: str
+    action: str
     rate_hz: float | None  # as stored; None where the file says it
 
 
 def clip_files(folder: Path, archive: str, index: dict[str, dict[str, str]]) -> list[ClipFile]:
-    """All AMC and BVH files below a folder, in the order of their names."""
+    """All AMC and BVH files below a folder, in the order of their names; or all of UI-PRMD's file.
+
+    Raises FormatError.
+    """
+    if folder.suffix == ".npz":
+        return [
+            ClipFile(folder, archive, f"{archive}/{trial}", subject, trial, action_of(text), None)
+            for trial, subject, text in recordings(folder)
+        ]
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".amc", ".bvh"))
     out = []
     for path in found:
         name = f"{archive}/{path.relative_to(folder).as_posix()}"
-        rate = _rate_hz(name, index.get(name))
+        row = index.get(name, {})
+        rate = _rate_hz(name, row)
         subject, trial = _subject(path, archive)
-        out.append(ClipFile(path, archive, name, subject, trial, rate))
+        action = action_of(row.get("description") or name.split("/", 1)[1])
+        out.append(ClipFile(path, archive, name, subject, trial, action, rate))
     return out
 
 
-def _rate_hz(name: str, row: dict[str, str] | None) -> float | None:
+def _rate_hz(name: str, row: dict[str, str]) -> float | None:
     """Rate of a file: listed files of 100 Hz and more are stored at half their rate."""
     bvh = name.lower().endswith(".bvh")
-    if row is None:
+    if not row:
         return None if bvh else CMU_RATE_HZ
     for start, rate in _STORED_RATE_HZ.items():
         if name.startswith(start):
@@ -93,6 +151,8 @@ def _rate_hz(name: str, row: dict[str, str] | None) -> float | None:
 def _subject(path: Path, archive: str) -> tuple[str, str]:
     """(subject, trial): cmu_02 of 02_01.amc, hdm05_bd of HDM_bd_..., else folder or name."""
     words = path.stem.split("_")
+    if archive.startswith("snu"):
+        return "snu", path.stem
     if archive.startswith("hdm05"):
         return f"hdm05_{words[1]}", "_".join(words[2:])
     if archive == "cmu_dance_martial_bvh":
@@ -127,17 +187,20 @@ def read_clip(clip: ClipFile) -> Motion:
 
 
 def read_index(path: Path) -> dict[str, dict[str, str]]:
-    """Rows of an index.csv by the file that they describe; empty without one."""
+    """Rows of an index.csv by the file that they describe; none without it. Raises FormatError."""
     if not path.is_file():
         return {}
     with path.open(newline="", encoding="utf-8") as file:
-        return {row["file"]: row for row in csv.DictReader(file)}
+        rows = list(csv.DictReader(file))
+    if rows and None in (rows[0].get("file"), rows[0].get("fps")):
+        raise FormatError(str(path), expected="columns file and fps", found=", ".join(rows[0]))
+    return {row["file"]: row for row in rows}
 
 
 def folders(
     source: Path, archives: Sequence[str], cache_dir: Path | None
 ) -> Iterator[tuple[str, Path]]:
-    """(archive, unpacked folder) of what `source` has of `archives`.
+    """(archive, unpacked folder, or UI-PRMD's .npz) of what `source` has of `archives`.
 
     A folder with none of them counts as files of CMU's own layout. Raises InputError.
     """
@@ -155,6 +218,9 @@ def folders(
         elif (source / f"{name}.tar.xz").is_file():
             found = True
             yield name, unpack(source / f"{name}.tar.xz", cache_dir) / name
+        elif (source / f"{name}.npz").is_file():
+            found = True
+            yield name, source / f"{name}.npz"
     if not found:
         yield "cmu_asfamc", source
 

@@ -25,7 +25,8 @@ def read_bvh(
     """Read a BVH motion. End sites become joints `<parent>_end`.
 
     unit_m: metres per file unit; BVH does not say it, so it may be left out only for skeletons
-    known by their joint names (CMU's own bones: 0.0564 m as in its ASF files; Daz: 0.01 m).
+    known by their joint names (CMU's own bones: 0.0564 m as in its ASF files; Daz and SNU with a
+    head: 0.01 m; SNU without: 1 m).
     Raises FormatError with file and line.
     """
     lines = Lines(path)
@@ -92,8 +93,11 @@ def _channels(lines: Lines, number: int, words: list[str]) -> tuple[str, ...]:
     return out
 
 
+_UNITS_M = {"LHipJoint": CMU_UNIT_M, "lShldr": 0.01, "HEad": 0.01, "RightForeArm_end": 1.0}
+
+
 def _unit_m(lines: Lines, names: tuple[str, ...]) -> float:
-    for mark, scale in (("LHipJoint", CMU_UNIT_M), ("lShldr", 0.01)):
+    for mark, scale in _UNITS_M.items():
         if mark in names:
             return scale
     raise FormatError(

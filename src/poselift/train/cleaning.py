@@ -135,3 +135,15 @@ def _direction(flesh: Flesh, side: str, start: str, end: str, along: Array) -> A
     """Cosine (T) between a limb segment and a direction."""
     segment = unit(_joint(flesh, f"{side}_{end}") - _joint(flesh, f"{side}_{start}"))
     return np.sum(segment * along, axis=-1)
+
+
+# --------------------------------------------------------------------------------- head pitch
+UPRIGHT_DEG = 30.0
+
+
+def gaze_pitch_deg(flesh: Flesh) -> Array:
+    """How far the face looks up (T) while the thorax is within 30 degrees of upright, else NaN."""
+    head, thorax = (flesh.rotation[:, ROTATIONS.index(bone)] for bone in ("head", "thorax"))
+    upright = thorax[:, 2, 2] > math.cos(math.radians(UPRIGHT_DEG))
+    pitch = np.degrees(np.arcsin(np.clip(-head[:, 2, 1], -1, 1)))  # the face looks along -y
+    return np.where(upright, pitch, np.nan)

@@ -48,6 +48,33 @@ BONE_SOURCE = {
     "RightToeBase": "rtoes",
 }
 ROTATIONS = tuple(dict.fromkeys(BONE_SOURCE.values()))
+_PARENT = {
+    "lhipjoint": "root",
+    "lfemur": "lhipjoint",
+    "ltibia": "lfemur",
+    "lfoot": "ltibia",
+    "ltoes": "lfoot",
+    "lowerback": "root",
+    "upperback": "lowerback",
+    "thorax": "upperback",
+    "lclavicle": "thorax",
+    "lhumerus": "lclavicle",
+    "lradius": "lhumerus",
+    "lhand": "lradius",
+    "lowerneck": "thorax",
+    "upperneck": "lowerneck",
+    "head": "upperneck",
+}
+
+
+def _row_of_parent(bone: str) -> int:
+    """Row of the bone that a bone hangs on; the right side as the left; -1 for the root."""
+    parent = _PARENT.get(bone) or _PARENT.get("l" + bone[1:], "")
+    twin = bone[0] + parent[1:]
+    return ROTATIONS.index(twin if twin in ROTATIONS else parent) if parent else -1
+
+
+PARENTS = tuple(_row_of_parent(bone) for bone in ROTATIONS)  # before their children
 
 
 # ASF bone to the joint of other skeletons whose flesh it is; "l" stands for either side. In CMU's
@@ -102,6 +129,46 @@ _DAZ_ZERO = {
     "head": (0.012, 0.97, 0.245),
 }
 _DAZ_HEAD_PITCH_RAD = 0.28
+# SNU's walker. Its short clips have neither head, hands, toes nor collar bones: head and collar
+# bones follow the thorax, hands the forearms, toes the feet.
+_SNU = {
+    "root": "Hips",
+    "lowerback": "Spine",
+    "upperback": "Spine",
+    "thorax": "Spine1",
+    "lowerneck": "Spine1",
+    "upperneck": "HEad",
+    "head": "HEad",
+    "lhipjoint": "Hips",
+    "lfemur": "LeftUpLeg",
+    "ltibia": "LeftLeg",
+    "lfoot": "LeftFoot",
+    "ltoes": "LeftToes",
+    "lclavicle": "LeftShoulder1",
+    "rclavicle": "RightShoulder",
+    "lhumerus": "LeftArm",
+    "lradius": "LeftForeArm",
+    "lhand": "LeftHand",
+}
+_SNU_HEADLESS = _SNU | {
+    "upperneck": "Spine1",
+    "head": "Spine1",
+    "ltoes": "LeftFoot",
+    "lclavicle": "Spine1",
+    "rclavicle": "Spine1",
+    "lhand": "LeftForeArm",
+}
+# Where a body's own foot bone points when the foot is flat: SNU's toe joint lies 10 degrees lower.
+FLAT_FOOT = (0.0, -0.31, 0.95)  # file axes
+
+
+_BONES_OF: dict[str, dict[str, str]] = {
+    "asf": {},
+    "cmu_bvh": _CMU_BVH,
+    "daz": _DAZ,
+    "snu": _SNU,
+    "snu_headless": _SNU_HEADLESS,
+}
 
 
 @dataclass(frozen=True)
@@ -129,6 +196,8 @@ def to_flesh(motion: Motion) -> Flesh:
         head = ROTATIONS.index("head")
         rotation[:, head] = rotation[:, head] @ axis_rotation("X", np.array(_DAZ_HEAD_PITCH_RAD))
         zero = _daz_zero(zero)
+    if kind.startswith("snu"):
+        zero[[ROTATIONS.index("lfoot"), ROTATIONS.index("rfoot")]] = unit(np.array(FLAT_FOOT))
     world = MOCAP_TO_WORLD
     return Flesh(
         rotation=world @ rotation @ world.T,
@@ -142,7 +211,7 @@ def to_flesh(motion: Motion) -> Flesh:
 
 def _joint(kind: str, bone: str) -> str:
     """Name of an ASF bone in a skeleton of that kind."""
-    names = {"asf": {}, "cmu_bvh": _CMU_BVH, "daz": _DAZ}[kind]
+    names = _BONES_OF[kind]
     if kind == "asf" or bone in names:
         return names.get(bone, bone)
     left = names["l" + bone[1:]]

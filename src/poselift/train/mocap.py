@@ -68,12 +68,30 @@ _LIMBS = {
         "head",
         "head",
     ),
+    "snu": _Limbs(
+        ("LeftUpLeg", "LeftLeg", "LeftFoot", "LeftArm", "LeftForeArm", "LeftHand"),
+        ("RightUpLeg", "RightLeg", "RightFoot", "RightArm", "RightForeArm", "RightHand"),
+        "HEad",
+        "HEad",
+    ),
+    "snu_headless": _Limbs(
+        ("LeftUpLeg", "LeftLeg", "LeftFoot", "LeftArm", "LeftForeArm", "LeftForeArm_end"),
+        ("RightUpLeg", "RightLeg", "RightFoot", "RightArm", "RightForeArm", "RightForeArm_end"),
+        "Spine1",
+        "Spine1",
+    ),
 }
-_MARKS = {"asf": "lhipjoint", "cmu_bvh": "LHipJoint", "daz": "lShldr"}
+_MARKS = {
+    "asf": "lhipjoint",
+    "cmu_bvh": "LHipJoint",
+    "daz": "lShldr",
+    "snu": "HEad",
+    "snu_headless": "RightForeArm_end",
+}
 
 
 def layout(motion: Motion) -> str:
-    """'asf', 'cmu_bvh' or 'daz' by the joint names. Raises UnknownNameError."""
+    """'asf', 'cmu_bvh', 'daz', 'snu' or 'snu_headless' by joint names. Raises UnknownNameError."""
     for name, mark in _MARKS.items():
         if mark in motion.names:
             return name
