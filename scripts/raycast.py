@@ -27,6 +27,8 @@ class Scene:
     clothes: tuple[tuple[float, float, float], ...]  # their four colours
     lamp_m: tuple[float, float, float]
     room_half_m: float
+    floor_tint: tuple[float, float, float] = (1.0, 1.0, 1.0)  # factors on the room's own colours
+    wall_tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
 @wp.func
@@ -87,14 +89,14 @@ def wall_colour(axis: int, sign: float, a: float, z: float, half: float) -> wp.v
 
 
 @wp.func
-def room(origin: wp.vec3, ray: wp.vec3, half: float):
+def room(origin: wp.vec3, ray: wp.vec3, half: float, floor_tint: wp.vec3, wall_tint: wp.vec3):
     """Distance, colour and normal of the room along a ray from inside it."""
     t = CEILING_M * 100.0
     colour = wp.vec3(0.0)
     normal = wp.vec3(0.0)
     if ray[2] < 0.0:
         t = -origin[2] / ray[2]
-        colour = floor_colour(origin + t * ray)
+        colour = wp.cw_mul(floor_colour(origin + t * ray), floor_tint)
         normal = wp.vec3(0.0, 0.0, 1.0)
     if ray[2] > 0.0:
         t = (CEILING_M - origin[2]) / ray[2]
@@ -107,7 +109,7 @@ def room(origin: wp.vec3, ray: wp.vec3, half: float):
             if at_wall < t:
                 t = at_wall
                 p = origin + t * ray
-                colour = wall_colour(axis, sign, p[1 - axis], p[2], half)
+                colour = wp.cw_mul(wall_colour(axis, sign, p[1 - axis], p[2], half), wall_tint)
                 normal = wp.vec3(0.0)
                 normal[axis] = -sign
     return t, colour, normal
@@ -162,6 +164,8 @@ def cast(
     grid: int,
     lamp: wp.vec3,
     half: float,
+    floor_tint: wp.vec3,
+    wall_tint: wp.vec3,
     image: wp.array(dtype=wp.vec3),
     on_body: wp.array(dtype=float),
 ):
@@ -175,7 +179,7 @@ def cast(
         x = float(tid % width) + (float(s % grid) + 0.5) / float(grid)
         y = float(tid / width) + (float(s / grid) + 0.5) / float(grid)
         ray = wp.normalize(camera_to_world * (inverse_K * wp.vec3(x, y, 1.0)))
-        t, colour, n = room(eye, ray, half)
+        t, colour, n = room(eye, ray, half, floor_tint, wall_tint)
         query = wp.mesh_query_ray(mesh, eye, ray, t)
         if query.result:
             hits += 1.0
@@ -255,6 +259,8 @@ def render(
         samples,
         wp.vec3(*scene.lamp_m),
         scene.room_half_m,
+        wp.vec3(*scene.floor_tint),
+        wp.vec3(*scene.wall_tint),
     ]
     wp.launch(cast, dim=w * h, inputs=inputs, outputs=[image, on_body])
     gap = wp.zeros(len(points_m), dtype=float)

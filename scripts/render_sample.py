@@ -29,8 +29,9 @@ from sample_body import (
     Outfit,
     Performance,
     dress,
-    load_body,
+    load_model,
     perform,
+    shape_body,
 )
 from sample_motion import CmuMotion, read_amc, read_asf
 
@@ -204,7 +205,7 @@ def main() -> None:
     args = _arguments()
     amc, asf = find_clip(args.mocap, args.clip)
     motion = cut(read_amc(amc, read_asf(asf)), args)
-    body = load_body(PHENOTYPE)
+    body = shape_body(load_model(), PHENOTYPE)
     performance, outfit = perform(body, motion), dress(body)
     camera = place_camera(performance.vertices_m, tuple(args.size), args.azimuth_deg)
     scene = build_scene(body, outfit, camera)

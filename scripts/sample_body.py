@@ -1,4 +1,4 @@
-"""The person of the rendered sample: an anny body in clothes, moved by CMU motion.
+"""The people of rendered clips: an anny body in clothes, moved by CMU motion.
 
 World axes are anny's: metres, z up, right-handed; the rest pose looks along -y, x is its left.
 """
@@ -80,6 +80,7 @@ class Performance:
     vertices_m: Array  # (T, V, 3)
     keypoints_m: Array  # (T, 23, 3) COCO-17 and FEET
     joints_m: Array  # (T, 17, 3) H36M-17, anatomical
+    heads_m: Array  # (T, J, 3) of all bones
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,14 @@ class Outfit:
     lift_m: Array  # (V,) thickness of the cloth
 
 
-def load_body(phenotype: dict[str, float]) -> Body:
-    """Build anny (a minute on its first use) and one shape of it."""
-    model = Anny(rig="cmu_mb", phenotypes="default", skinning_method="lbs").to(dtype=torch.float32)
+def load_model() -> Anny:
+    """Build anny (a minute on its first use)."""
+    model = Anny(rig="cmu_mb", phenotypes="default", skinning_method="lbs")
+    return model.to(dtype=torch.float32)
+
+
+def shape_body(model: Anny, phenotype: dict[str, float]) -> Body:
+    """One shape of anny."""
     values: dict[str, Any] = {name: torch.tensor([value]) for name, value in phenotype.items()}
     shape = model.get_phenotype_blendshape_coefficients(**values)
     rest = {k: v[0].double().numpy() for k, v in model.get_rest_model(shape).items() if v.ndim > 2}
@@ -146,7 +152,8 @@ def perform(body: Body, motion: CmuMotion) -> Performance:
     names = (*skeleton("coco17").joints, *FEET)
     weights = body.keypoint_weights[[body.keypoints.index(name) for name in names]]
     keypoints = np.einsum("kv,tvc->tkc", weights, vertices)
-    return Performance(vertices, keypoints, _h36m(body, heads, tails, nose_m=keypoints[:, 0]))
+    joints = _h36m(body, heads, tails, nose_m=keypoints[:, 0])
+    return Performance(vertices, keypoints, joints, heads)
 
 
 def _floor_z(vertices_m: Array) -> Array:
@@ -176,11 +183,11 @@ def _h36m(body: Body, heads_m: Array, tails_m: Array, nose_m: Array) -> Array:
     return np.stack([at[joint] for joint in skeleton("h36m17").joints], axis=1)
 
 
-def dress(body: Body) -> Outfit:
-    """Clothes, hair and face of the body, from its rest pose."""
+def dress(body: Body, tone: tuple[float, float, float] = SKIN) -> Outfit:
+    """Clothes, hair and face of the body, from its rest pose; `tone` is the colour of its skin."""
     inside = np.stack([_shirt(body), _trousers(body), _shoes(body), _hair(body)], axis=-1)
     grown = np.clip(inside / HEM_M, 0, 1) * THICKNESS_M
-    skin, eyes = _face(body)
+    skin, eyes = _face(body, tone)
     inside[eyes], grown[eyes] = -1, 0
     return Outfit(skin, inside, grown.max(axis=-1))
 
@@ -239,9 +246,9 @@ def _hair(body: Body) -> Array:
     return _least(np.maximum.reduce([top, back, temple]), on_head)
 
 
-def _face(body: Body) -> tuple[Array, Mask]:
+def _face(body: Body, tone: tuple[float, float, float]) -> tuple[Array, Mask]:
     """Colours (V, 3) of skin, brows, lips and eyes, and which vertices (V,) are eyes."""
-    vertices, colour = body.vertices_m, np.tile(np.array(SKIN), (len(body.vertices_m), 1))
+    vertices, colour = body.vertices_m, np.tile(np.array(tone), (len(body.vertices_m), 1))
     nose, ear = body.keypoint("nose"), body.keypoint("left_ear")
     width = 2 * ear[0]
     front = (body.weight("Head") > 0.5) & (vertices[:, 1] < body.keypoint("left_eye")[1] + 0.03)
@@ -254,7 +261,7 @@ def _face(body: Body) -> tuple[Array, Mask]:
         brow = front & _box(
             vertices, eye + np.array([0, 0, 0.18 * width]), 0.15 * width, 0.018 * width
         )
-        colour[brow] = np.array(SKIN) * 0.3
+        colour[brow] = np.array(tone) * 0.3
         for part in parts:
             ball = vertices[part]
             if np.linalg.norm(ball.mean(axis=0) - eye) > 0.25 * width:
