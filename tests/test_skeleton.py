@@ -51,6 +51,10 @@ LEG_3DHP = (*LEG, "foot", "toe")
 
 ORDERS = {
     "h36m17": [*H36M_LEGS, "nose", "head_top", *H36M_ARMS],
+    "body28": [
+        *(*H36M_LEGS, "nose", "head_top", *H36M_ARMS),
+        *(*sides("eye", "ear"), "neck", *sides(*FOOT)),
+    ],
     "h36m16": [*H36M_LEGS, "head_top", *H36M_ARMS],
     "coco17": COCO,
     "coco_wholebody133": [*COCO, *limb("left", *FOOT), *limb("right", *FOOT), *FACE, *HANDS],

@@ -1,95 +1,68 @@
-"""Evaluation: one lifter, clips with truth, errors in millimetres. Everybody is judged by this."""
+"""Evaluation: one lifter, clips with truth, an answer to each. Everybody is judged by this."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from poselift import metrics
 from poselift.errors import InputError
 from poselift.geometry import Array
+from poselift.metrics.contact import CAMERA_UP
 from poselift.poses import Poses2D, Poses3D
+from poselift.report import Answer, Evaluated
 
-Frames = NDArray[np.bool_]
 Lift = Callable[[Poses2D], Poses3D]
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Observed 2D and true 3D of the same frames; truth_m (T, 17, 3) root-relative, camera axes."""
+    """Observed 2D and true 3D of the same T frames.
+
+    truth_m (T, 17, 3): H36M-17, root-relative, camera axes; root_m (T, 3): the pelvis in the
+    camera; contact (T, 2): left and right foot planted; up (3) or (T, 3): against gravity, camera
+    axes; strata: kind to label, such as view: front.
+    """
 
     name: str
     observed: Poses2D
     truth_m: Array
+    root_m: Array | None = None
+    contact: NDArray[np.bool_] | None = None
+    up: Array = field(default_factory=CAMERA_UP.copy)
+    strata: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Scores:
-    """Means over all frames of all clips (H36M-17, root-relative, root counted).
+def evaluate(lift: Lift, clips: Sequence[Clip], progress: Progress | None = None) -> Evaluated:
+    """Lift every clip. A clip that the lifter refuses is answered by NaN: all of it is missed.
 
-    Errors in mm, velocity error in mm per frame; `missed` is the share of frames without an answer,
-    which count in no mean. `clip_sd_mm` is the spread of MPJPE over clips.
+    Raises InputError for no clips.
     """
-
-    clips: int
-    frames: int
-    mpjpe_mm: float
-    p_mpjpe_mm: float
-    n_mpjpe_mm: float
-    mpjve_mm: float
-    clip_sd_mm: float
-    missed: float
-
-    def to_json(self) -> dict[str, float]:
-        """Rounded for records and tables."""
-        return {name: round(value, 4) for name, value in asdict(self).items()}
-
-
-def score(lift: Lift, clips: Sequence[Clip], progress: Progress | None = None) -> Scores:
-    """Lift every clip and compare. Raises InputError for no clips."""
     if not clips:
         raise InputError("evaluation", expected="at least one clip", found="none")
-    rows, per_clip, missed, total = [], [], 0, 0
+    answers = []
     for number, clip in enumerate(clips, start=1):
-        guess = lift(clip.observed).xyz_m
-        answered: Frames = np.all(np.isfinite(guess), axis=(1, 2))
-        missed += int((~answered).sum())
-        total += len(answered)
-        if answered.any():
-            row = _errors(guess, clip.truth_m, answered)
-            rows.append(row)
-            per_clip.append(row[0].mean())
+        answers.append(_answer(lift, clip))
         if progress:
             progress(number, len(clips))
-    if not rows:
-        raise InputError("evaluation", expected="an answer for at least one frame", found="none")
-    columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
-    means = [float(column.mean() * 1e3) for column in columns]
-    return Scores(len(clips), total, *means, float(np.std(per_clip) * 1e3), missed / total)
+    return Evaluated(tuple(answers))
 
 
-def _errors(guess_m: Array, truth_m: Array, answered: Frames) -> tuple[Array, ...]:
-    """MPJPE, P-MPJPE, N-MPJPE per frame and velocity error per step, metres."""
-    a, b = guess_m[answered], truth_m[answered]
-    step = np.diff(guess_m, axis=0) - np.diff(truth_m, axis=0)
-    velocity = np.linalg.norm(step, axis=-1).mean(-1)
-    return (
-        metrics.mpjpe(a, b),
-        metrics.p_mpjpe(a, b),
-        metrics.n_mpjpe(a, b),
-        velocity[np.isfinite(velocity)],
+def _answer(lift: Lift, clip: Clip) -> Answer:
+    try:
+        poses = lift(clip.observed)
+        predicted, sd = poses.xyz_m, poses.uncertainty_m
+    except InputError:
+        predicted, sd = np.full(clip.truth_m.shape, np.nan), None
+    return Answer(
+        name=clip.name,
+        predicted_m=predicted,
+        truth_m=clip.truth_m,
+        time_s=clip.observed.time_s,
+        strata=clip.strata,
+        truth_root_m=clip.root_m,
+        contact=clip.contact,
+        up=clip.up,
+        sd_m=sd,
     )
-
-
-def constant_pose(pose_m: Array) -> Lift:
-    """A "lifter" that answers every frame with the same pose (17, 3): the mean-pose baseline."""
-
-    def lift(observed: Poses2D) -> Poses3D:
-        from poselift.skeleton import skeleton
-
-        xyz = np.repeat(pose_m[None], len(observed.time_s), axis=0)
-        return Poses3D(xyz, observed.time_s, skeleton("h36m17"), history=("mean pose",))
-
-    return lift

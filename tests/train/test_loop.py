@@ -9,11 +9,17 @@ import pytest
 import torch
 
 from poselift.errors import InputError, WeightsError
-from poselift.evaluate import constant_pose, score
+from poselift.evaluate import Clip, Lift, evaluate
+from poselift.report import Results, to_records
 from poselift.train import checkpoint
-from poselift.train.heldout import heldout_clips, mean_pose_m
+from poselift.train.baselines import baseline
+from poselift.train.batches import Motions
+from poselift.train.judge import contender_from_runs, judge
 from poselift.train.loop import Run, TrainConfig
-from poselift.train.ship import lifter_from_run, ship
+from poselift.train.openbench import TRACKS, make_track
+from poselift.train.pack import read_pack
+from poselift.train.runs import lifter_from_run
+from poselift.train.ship import ship
 
 CPU = torch.device("cpu")
 NETWORK = {"frames": 9, "strides": [3, 3], "width": 64, "hidden": 64, "heads": 2, "layers": 1}
@@ -40,14 +46,39 @@ def finished(tiny_pack, tmp_path_factory) -> Run:
     return run
 
 
-def test_training_beats_the_mean_pose(finished, tiny_pack):
-    lifter = lifter_from_run(finished.out)
-    lifter.info = replace(lifter.info, frames=9)
-    clips = heldout_clips(tiny_pack, "validation", noisy=False, clips=8, frames=30)
-    ours = score(lifter, clips)
-    mean = score(constant_pose(mean_pose_m(tiny_pack, frames=9, batches=2)), clips)
-    assert ours.missed == 0
-    assert ours.mpjpe_mm < 0.8 * mean.mpjpe_mm
+@pytest.fixture(scope="module")
+def clips(tiny_pack) -> list[Clip]:
+    track = replace(TRACKS["clean"], split="validation")
+    library = np.zeros((1, 17, 3))
+    return make_track(read_pack(tiny_pack), track, library, clips=8, frames=30).clips()
+
+
+def mpjpe_mm(lift: Lift, clips: list[Clip]) -> float:
+    records = to_records(
+        [evaluate(lift, clips)], lifter="x", benchmark="y", track="clean", mode="offline", draws=2
+    )
+    (record,) = Results(tuple(records)).select(metric="mpjpe_mm", stratum="all")
+    return record.value
+
+
+def test_training_beats_the_mean_pose(finished, tiny_pack, clips):
+    ours = mpjpe_mm(lifter_from_run(finished.out), clips)
+    mean = mpjpe_mm(baseline("mean-pose", Motions(tiny_pack, "train", CPU)), clips)
+    assert ours < 0.8 * mean
+
+
+def test_judging_runs_exports_them_and_counts_their_cost(finished, clips):
+    who = contender_from_runs([finished.out, finished.out], "small")
+    results = judge(who, {"clean": clips[:2]}, lambda *_: None, "a command")
+    (record,) = results.select(metric="mpjpe_mm", stratum="all")
+    assert (record.lifter, record.seeds, record.command) == ("small", 2, "a command")
+    through_torch = mpjpe_mm(lifter_from_run(finished.out), clips[:2])
+    assert record.value == pytest.approx(through_torch, abs=0.01)
+    cost = results.cost("small")
+    assert cost.parameters == sum(p.numel() for p in finished.model.parameters())
+    assert cost.receptive_frames == 9
+    assert cost.macs_per_frame > 0
+    assert cost.ms_per_frame > 0
 
 
 def test_log_and_config_are_written(finished):
@@ -105,21 +136,19 @@ def test_damaged_checkpoint_is_refused(tmp_path):
         checkpoint.load(tmp_path / "last.safetensors")
 
 
-def test_shipped_graph_equals_torch_and_is_recorded(finished, tiny_pack, tmp_path, monkeypatch):
-    from poselift.train import ship as room
-
-    def few(pack: Path, split: str, *, noisy: bool):
-        return heldout_clips(pack, split, noisy=noisy, clips=2, frames=12)
-
-    monkeypatch.setattr(room, "heldout_clips", few)
-    monkeypatch.setattr(room, "mean_pose_m", lambda pack: np.zeros((17, 3)))
-    record = replace(room.info("strided-27"), frames=9)
-    monkeypatch.setattr(room, "info", lambda name: record)
-    path = ship(finished.out, tiny_pack, tmp_path, lambda text: None)
+def test_shipped_graph_equals_torch_and_is_recorded(finished, tiny_pack, clips, tmp_path):
+    tracks = {"clean": clips[:2]}
+    said = []
+    path, results = ship(
+        finished.out, read_pack(tiny_pack), tracks, tmp_path, said.append, lambda *_: None
+    )
     card = json.loads(path.with_suffix(".json").read_text())
     (command,) = card["command"]
     assert "--steps 200 --batch 32 --rate 0.002 --seed 0" in command
-    assert card["measured"]["test"]["clean"]["mpjpe_mm"] > 0
-    assert card["measured"]["validation"]["mean_pose"]["mpjpe_mm"] > 0
+    (record,) = results.select(metric="mpjpe_mm", stratum="all")
+    assert card["measured"]["clean"]["mpjpe_mm"] == record.value
+    assert record.value == pytest.approx(mpjpe_mm(lifter_from_run(finished.out), clips[:2]), abs=1)
+    assert card["data"]["train_clips"].startswith("2 clips")
+    assert "differs from torch" in said[0]
     half = finished.average.state_dict()
     assert path.stat().st_size < 4 * sum(v.numel() for v in half.values())

@@ -1,12 +1,15 @@
+import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
 from poselift.train.synth import (
     CameraConfig,
+    choice,
     quaternion_to_matrix,
     random_view,
     rotation_vector_to_matrix,
+    wander,
 )
 
 
@@ -36,20 +39,20 @@ def test_everybody_is_in_front_of_a_rigid_camera():
 
 
 def test_level_cameras_show_up_as_up():
-    _, view = views(pitch_deg=(0.0, 0.0), roll_deg=0.0, tumble=0.0, moving=0.0)
+    _, view = views(pitch_deg=(0.0, 0.0), roll_deg=0.0, tumble=0.0, handheld=0.0, travelling=0.0)
     up = view.R_world_to_camera[:, 0] @ torch.tensor([0.0, 0.0, 1.0])
     assert torch.allclose(up, torch.tensor([0.0, -1.0, 0.0]).expand_as(up), atol=1e-5)
 
 
 def test_tumbling_cameras_roll_by_any_angle():
-    _, view = views(pitch_deg=(0.0, 0.0), roll_deg=0.0, tumble=1.0, moving=0.0)
+    _, view = views(pitch_deg=(0.0, 0.0), roll_deg=0.0, tumble=1.0, handheld=0.0, travelling=0.0)
     up = view.R_world_to_camera[:, 0] @ torch.tensor([0.0, 0.0, 1.0])
     assert up[:, :2].mean(0).abs().max() < 0.15
     assert (up[:, 1] > 0).float().mean() == pytest.approx(0.5, abs=0.1)
 
 
 def test_positive_pitch_looks_down():
-    _, view = views(pitch_deg=(30.0, 0.0), roll_deg=0.0, tumble=0.0, moving=0.0)
+    _, view = views(pitch_deg=(30.0, 0.0), roll_deg=0.0, tumble=0.0, handheld=0.0, travelling=0.0)
     forward_in_world = view.R_world_to_camera[:, 0, 2]
     assert forward_in_world[:, 2] == pytest.approx(-0.5, abs=1e-4)
 
@@ -64,8 +67,30 @@ def test_projection_is_similar_triangles():
     assert torch.allclose(rays[seen], expected[seen], rtol=1e-4, atol=1e-5)
 
 
-def test_still_cameras_stand_still_and_moving_ones_do_not():
-    for moving, expected in ((0.0, True), (1.0, False)):
-        _, view = views(moving=moving)
-        same = torch.allclose(view.R_world_to_camera[:, 0], view.R_world_to_camera[:, -1])
-        assert same is expected
+@pytest.mark.parametrize(
+    ("kind", "turns"), [({}, False), ({"handheld": 1.0}, True), ({"travelling": 1.0}, True)]
+)
+def test_only_moving_cameras_move(kind, turns):
+    _, view = views(**({"handheld": 0.0, "travelling": 0.0} | kind))
+    for array in (view.R_world_to_camera, view.t_world_to_camera_m):
+        assert torch.allclose(array[:, 0], array[:, -1], atol=1e-5) is not turns
+
+
+def test_nobody_comes_nearer_than_half_a_metre():
+    joints, view = views(height_in_image=(2.0, 4.0))
+    assert view.to_camera(joints)[..., 2].min() >= 0.5 - 1e-4
+
+
+def test_wandering_noise_has_unit_spread_and_forgets_in_the_time_asked_for():
+    g = torch.Generator().manual_seed(0)
+    dt = torch.full((4000,), 0.1)
+    noise = wander((4000, 9, 1), dt, 0.5, g)[..., 0]
+    assert noise.std(0) == pytest.approx(torch.ones(9), abs=0.05)
+    together = (noise[:, :-3] * noise[:, 3:]).mean()
+    assert together == pytest.approx(np.exp(-0.3 / 0.5), abs=0.05)
+
+
+def test_choices_follow_their_weights():
+    drawn = choice((1.0, 0.0, 3.0), 4000, torch.Generator().manual_seed(0))
+    share = torch.bincount(drawn, minlength=3) / 4000
+    assert share.tolist() == pytest.approx([0.25, 0, 0.75], abs=0.03)

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from poselift.errors import InputError
-from poselift.models import build
+from poselift.models import build, info
 from poselift.train import checkpoint
 from poselift.train.batches import Motions, SynthConfig, generator, make_batch
+from poselift.train.pack import Pack, read_pack
 
 # Validation draws from streams of its own, far from those of any training step.
 _VALIDATION_SEED = 20_261_123
@@ -62,7 +63,9 @@ class Report:
 class Run:
     """A training run in a folder; made anew or taken up where it was cut."""
 
-    def __init__(self, config: TrainConfig, pack: Path, out: Path, device: torch.device) -> None:
+    def __init__(
+        self, config: TrainConfig, pack: Pack | Path, out: Path, device: torch.device
+    ) -> None:
         self.config, self.out, self.device = config, out, device
         torch.manual_seed(config.seed)
         self.model = build(config.lifter, **config.network).to(device)
@@ -75,8 +78,9 @@ class Run:
             _groups(self.model, config.weight_decay), lr=config.rate, betas=(0.9, 0.98)
         )
         self.frames = self.model.frames
-        self.train_motions = Motions(pack, "train", device)
-        self.validation_motions = Motions(pack, "validation", device)
+        clips = pack if isinstance(pack, Pack) else read_pack(pack)
+        self.train_motions = Motions(clips, "train", device)
+        self.validation_motions = Motions(clips, "validation", device)
         self.step, self.best_m = 0, math.inf
         out.mkdir(parents=True, exist_ok=True)
         self._resume()
@@ -134,6 +138,7 @@ class Run:
     def _train_step(self) -> Tensor:
         config = self.config
         self.model.train()
+        self.model.prepare(self.step / config.steps)
         g = generator(config.seed, self.step, 0, self.device)
         torch.manual_seed(int(torch.randint(2**62, (), generator=g, device=g.device)))  # dropout
         with torch.no_grad():
@@ -199,10 +204,12 @@ class Run:
         for index in range(self.config.validation_batches):
             g = generator(_VALIDATION_SEED, index, 0, self.device)
             batch = make_batch(self.validation_motions, size, self.frames, synth, g)
-            guess = self.average(batch.xy).centre
-            guess = guess - guess[:, :, :1]
-            middle = batch.xyz_m[:, self.frames // 2 : self.frames // 2 + 1]
-            total += float((guess - middle).norm(dim=-1).mean())
+            lifted, target = self.average(batch.xy), batch.xyz_m
+            if info(self.config.lifter).gives == "all":
+                guess = lifted.every
+            else:
+                guess, target = lifted.centre, target[:, self.frames // 2, None]
+            total += float((guess - guess[:, :, :1] - target).norm(dim=-1).mean())
         return total / self.config.validation_batches
 
     def save(self) -> None:

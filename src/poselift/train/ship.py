@@ -8,81 +8,57 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from poselift.errors import WeightsError
-from poselift.evaluate import Scores, constant_pose, score
-from poselift.models import LifterInfo, build, info
-from poselift.models.export import export_onnx
+from poselift.evaluate import Clip
+from poselift.io.files import atomic
 from poselift.models.lifter import Lifter
-from poselift.models.network import Network
+from poselift.report import Results
 from poselift.train import checkpoint
 from poselift.train.batches import splits_of
-from poselift.train.heldout import heldout_clips, mean_pose_m
+from poselift.train.judge import Progress, judge, of_lifters
+from poselift.train.pack import Pack
+from poselift.train.runs import export, network
 
+MEASURED = ("mpjpe_mm", "p_mpjpe_mm", "n_mpjpe_mm", "mpjve_mm_s", "angle_deg")
+_LARGEST_BYTES = 10e6
 DATA_CARD = {
     "motion": "CMU Graphics Lab Motion Capture Database (mocap.cs.cmu.edu, NSF EIA-0196217): free "
-    "for research and commercial use; the data itself is not part of this package. The track "
-    "cross-corpus is HDM05 (CC BY-SA 3.0), used for testing only",
-    "bodies": "60 shapes sampled from anny 0.6.2 (Apache-2.0, NAVER; MakeHuman data CC0)",
+    "for research and commercial use; UI-PRMD (PDDL 1.0); SNU walking (MIT). The data itself is "
+    "not part of this package. The track cross-corpus is HDM05 (CC BY-SA 3.0), for testing only",
+    "bodies": "512 shapes sampled from anny 0.6.2 (Apache-2.0, NAVER; MakeHuman data CC0), of "
+    "which 404 are trained on",
     "images": "none: cameras and 2D detections are synthetic",
-    "split": "by subject: src/poselift/train/split.json",
+    "split": "by subject: src/poselift/train/split.json; by body: src/poselift/train/bodies.npz",
     "limits": "metric scale from body proportions alone (no height input); acts that the motion "
     "capture lacks (swimming, riding, long lying) and infants are outside the training data",
 }
 Say = Callable[[str], None]
 
 
-def network(run: Path) -> tuple[Network, LifterInfo, dict[str, Any]]:
-    """The averaged network of a run's best step, its lifter's record, and the run's facts."""
-    tensors, facts = checkpoint.load(run / "best.safetensors")
-    config = facts["config"]
-    model = build(config["lifter"], **config["network"]).eval()
-    model.load_state_dict(checkpoint.under("average", tensors))
-    return model, info(config["lifter"]), facts
+def ship(
+    run: Path,
+    pack: Pack,
+    tracks: dict[str, list[Clip]],
+    out: Path,
+    say: Say,
+    progress: Progress,
+) -> tuple[Path, Results]:
+    """Export, check against torch, judge through onnxruntime, write `<name>.onnx` and `.json`.
 
-
-def lifter_from_run(run: Path) -> Lifter:
-    """A lifter with a run's best averaged weights, run by torch."""
-    model, record, _ = network(run)
-
-    @torch.inference_mode()
-    def forward(xy: np.ndarray) -> np.ndarray:
-        return model(torch.as_tensor(xy, dtype=torch.float32)).centre[:, 0].double().numpy()
-
-    return Lifter(forward, record)
-
-
-def measure(lifter: Lifter, pack: Path, say: Say) -> dict[str, dict[str, dict[str, float]]]:
-    """Scores on held-out clips, clean and noisy 2D, beside the mean pose: split -> track -> row."""
-    baseline = constant_pose(mean_pose_m(pack))
-    available = [split for split in splits_of(pack) if split != "train"]
-    measured: dict[str, dict[str, dict[str, float]]] = {}
-    for split in available:
-        measured[split] = {}
-        for track, noisy in (("clean", False), ("noisy", True)):
-            clips = heldout_clips(pack, split, noisy=noisy)
-            scores: Scores = score(lifter, clips)
-            measured[split][track] = scores.to_json()
-            say(f"{split} {track}: {scores.mpjpe_mm:.1f} mm MPJPE, {scores.p_mpjpe_mm:.1f} P-MPJPE")
-        measured[split]["mean_pose"] = score(baseline, clips).to_json()
-    return measured
-
-
-def ship(run: Path, pack: Path, out: Path, say: Say) -> Path:
-    """Export, check against torch, measure through onnxruntime, write `<name>.onnx` and `.json`."""
+    Returns the graph's path and the results. Raises WeightsError where the file is over 10 MB.
+    """
     model, record, facts = network(run)
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{record.name}.onnx"
-    frames = torch.randn(2, record.frames, 17, 2)
-    exported = export_onnx(model, frames, path, half=True)
+    exported = export(model, record, path, half=True)
     content = path.read_bytes()
-    if len(content) > 10e6:
+    if len(content) > _LARGEST_BYTES:
+        path.unlink()
         raise WeightsError(str(path), expected="under 10 MB", found=f"{len(content) / 1e6:.1f} MB")
     differs_mm = 1e3 * (exported.half_difference_m or 0.0)
     say(f"{path}: {len(content) / 1e6:.2f} MB, differs from torch by at most {differs_mm:.2f} mm")
-    lifter = Lifter.from_onnx(content, record)
+    lifter = Lifter.from_onnx(content, record, threads=1)
+    results = judge(of_lifters(record.name, [lifter], model), tracks, progress)
     card = {
         "name": record.name,
         "file": path.name,
@@ -94,13 +70,22 @@ def ship(run: Path, pack: Path, out: Path, say: Say) -> Path:
         "training": facts["config"],
         "export_difference_m": exported.half_difference_m,
         "data": DATA_CARD | _pack_facts(pack),
-        "measured": measure(lifter, pack, say),
-        "measured_how": "poselift evaluate: 64 clips of 120 frames per track, errors in mm, "
-        "H36M-17 root-relative; 'noisy' is the training noise model at level 1",
+        "measured": measured(results),
+        "measured_how": "poselift evaluate clips.npz: the open benchmark open-v1, offline with "
+        "flip, H36M-17 root-relative (docs/benchmark.md)",
         "lifter": {name: value for name, value in asdict(record).items() if name != "target"},
     }
-    path.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    return path
+    with atomic(path.with_suffix(".json")) as part:
+        part.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    return path, results
+
+
+def measured(results: Results) -> dict[str, dict[str, float]]:
+    """The metrics that a record carries: track -> metric -> value."""
+    out: dict[str, dict[str, float]] = {}
+    for record in results.select(stratum="all", metric=MEASURED):
+        out.setdefault(record.track, {})[record.metric] = record.value
+    return out
 
 
 def _commands(facts: dict[str, Any]) -> list[str]:
@@ -118,5 +103,6 @@ def _commands(facts: dict[str, Any]) -> list[str]:
     return [*commands, " ".join(words)]
 
 
-def _pack_facts(pack: Path) -> dict[str, Any]:
-    return {f"{split}_clips": text for split, text in splits_of(pack).items()}
+def _pack_facts(pack: Pack) -> dict[str, str]:
+    clips = {f"{split}_clips": text for split, text in splits_of(pack).items()}
+    return clips | {"pack_sha256": pack.digest}

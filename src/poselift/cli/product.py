@@ -1,91 +1,25 @@
-"""The door: `poselift VERB`. Each verb calls one library function; heavy imports happen inside."""
+"""Verbs of use: lift, view, convert, models, bench."""
 
 import argparse
 import json
-import os
-import sys
-import traceback
-from collections.abc import Callable
 from dataclasses import fields
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from poselift import __version__
+from poselift.cli.verbs import add_verb, complain
 from poselift.errors import PoseliftError
-from poselift.progress import progress_on_stderr, training_on_stderr
-
-Verb = Callable[[argparse.Namespace], int]
+from poselift.progress import progress_on_stderr
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one verb; returns the exit code (0 done, 1 an input failed, 2 wrong usage)."""
-    parser = _parser()
-    arguments = sys.argv[1:] if argv is None else argv
-    if not arguments:
-        parser.print_help(sys.stderr)
-        return 2
-    args = parser.parse_args(arguments)
-    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")  # file names that are no text
-    try:
-        code = args.verb(args)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:  # `poselift models | head -1`: nobody reads on, nothing is wrong
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (PoseliftError, OSError) as error:
-        _complain(error, args.debug)
-        return 1
-    except KeyboardInterrupt:
-        print("poselift: stopped", file=sys.stderr)
-        return 130
-
-
-def _complain(error: PoseliftError | OSError, debug: bool, source: Path | None = None) -> None:
-    """One line about an error, which names its source; the traceback too with `debug`."""
-    if debug:
-        traceback.print_exception(error)
-    text = " ".join(str(error).splitlines())
-    if source is not None and str(source) not in text:
-        text = f"{source}: {text}"
-    print(f"poselift: {text}", file=sys.stderr)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="poselift",
-        description="Video, images or 2D keypoints of people to 3D human motion.",
-        epilog="start with:\n  poselift lift VIDEO -o OUT\n\n"
-        "help for a verb:\n  poselift VERB --help",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"poselift {__version__}")
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for add in (_add_lift, _add_view, _add_convert, _add_models, _add_mocap, _add_train):
+def add_all(verbs: Any) -> None:
+    """Add these verbs to a parser."""
+    for add in (_add_lift, _add_view, _add_convert, _add_models, _add_bench):
         add(verbs)
-    for add in (_add_evaluate, _add_ship, _add_bench):
-        add(verbs)
-    return parser
-
-
-def _verb(verbs: Any, name: str, run: Verb, text: str, epilog: str = "") -> argparse.ArgumentParser:
-    parser = verbs.add_parser(
-        name,
-        help=text,
-        description=text,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--debug", action="store_true", help="show a traceback on errors")
-    parser.set_defaults(verb=run)
-    return parser
 
 
 # ------------------------------------------------------------------------------------------ lift
 def _add_lift(verbs: Any) -> None:
-    parser = _verb(
+    parser = add_verb(
         verbs,
         "lift",
         _lift,
@@ -168,7 +102,7 @@ def _lift(args: argparse.Namespace) -> int:
         except BrokenPipeError:
             raise
         except (PoseliftError, OSError) as error:
-            _complain(error, args.debug, source)
+            complain(error, args.debug, source)
             failed += 1
             continue
         print(f"{source}: {result.summary}")
@@ -197,7 +131,7 @@ def _smooth(text: str) -> float | None:
 
 # --------------------------------------------------------------------------------- view, convert
 def _add_view(verbs: Any) -> None:
-    parser = _verb(verbs, "view", _view, "an interactive page of a motion file, in the browser")
+    parser = add_verb(verbs, "view", _view, "an interactive page of a motion file, in the browser")
     parser.add_argument("file", type=Path, help=".npz or .json written by poselift")
     parser.add_argument(
         "--port", type=int, default=8080, help="8080, or the next one that is free; 0: any"
@@ -223,7 +157,7 @@ def _view(args: argparse.Namespace) -> int:
 
 
 def _add_convert(verbs: Any) -> None:
-    parser = _verb(verbs, "convert", _convert, "a motion file in another format, by suffix")
+    parser = add_verb(verbs, "convert", _convert, "a motion file in another format, by suffix")
     parser.add_argument("file", type=Path, help=".npz or .json written by poselift")
     parser.add_argument("out", type=Path, help=".npz, .json, .csv or .bvh")
 
@@ -239,7 +173,7 @@ def _convert(args: argparse.Namespace) -> int:
 
 # ---------------------------------------------------------------------------------------- models
 def _add_models(verbs: Any) -> None:
-    parser = _verb(verbs, "models", _models, "the lifters: size, licence, measured error")
+    parser = add_verb(verbs, "models", _models, "the lifters: size, licence, measured error")
     parser.add_argument("--json", action="store_true", help="a list of records")
     parser.add_argument("--markdown", action="store_true", help="README's table of errors")
 
@@ -270,128 +204,9 @@ def _models(args: argparse.Namespace) -> int:
     return 0
 
 
-# -------------------------------------------------------------------------- mocap, train, evaluate
-def _add_mocap(verbs: Any) -> None:
-    parser = verbs.add_parser("mocap", help="motion capture for training")
-    inner = parser.add_subparsers(metavar="WHAT", required=True)
-    build = _verb(
-        inner,
-        "build",
-        _mocap_build,
-        "read motion capture (ASF/AMC, BVH), clean it, pack it into one file for training",
-    )
-    build.add_argument("folder", type=Path, help="archives (tar.xz) or folders of the collections")
-    build.add_argument("-o", "--out", type=Path, required=True, help="the packed .npz")
-
-
-def _mocap_build(args: argparse.Namespace) -> int:
-    from poselift.train.clips import build, print_summary
-
-    with progress_on_stderr(False) as progress:
-        summary = build(args.folder, args.out, progress=progress)
-    print_summary(summary)
-    return 0
-
-
-def _add_train(verbs: Any) -> None:
-    parser = _verb(
-        verbs,
-        "train",
-        _train,
-        "train a lifter on packed motion; the same command takes a cut run up again",
-    )
-    parser.add_argument("pack", type=Path, help="made by `poselift mocap build`")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--model", dest="lifter", help="lifter (see `poselift models`)")
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--batch", type=int, help="windows per step")
-    parser.add_argument("--rate", type=float, help="learning rate at its height")
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--start-from", dest="start_from", metavar="RUN", help="another run")
-    parser.add_argument("--validate-every", dest="validate_every", type=int, help="steps")
-    parser.add_argument("--fp32", dest="bf16", action="store_false", default=None)
-    parser.add_argument("--minutes", type=float, help="stop after so long; the run can go on later")
-    parser.add_argument(
-        "--device", default=None, help="cpu, cuda; default: cuda where there is one"
-    )
-    parser.add_argument("--threads", type=int)
-
-
-def _train(args: argparse.Namespace) -> int:
-    loop = _needs_torch("poselift.train.loop")
-    import torch
-
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    names = {option.name for option in fields(loop.TrainConfig)}
-    given = {n: v for n, v in vars(args).items() if n in names and v is not None}
-    device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    run = loop.Run(loop.TrainConfig(**given), args.pack, args.out, device)
-    with training_on_stderr(run.config.steps) as report:
-        run.run(report, minutes=args.minutes)
-    print(f"{args.out}: step {run.step}, best validation error {1e3 * run.best_m:.1f} mm")
-    return 0
-
-
-def _add_evaluate(verbs: Any) -> None:
-    parser = _verb(
-        verbs,
-        "evaluate",
-        _evaluate,
-        "errors of a lifter on held-out subjects, beside the mean pose",
-    )
-    parser.add_argument("pack", type=Path, help="made by `poselift mocap build`")
-    parser.add_argument("--model", default=None, help="a shipped lifter, or the folder of a run")
-    parser.add_argument("--json", type=Path, help="also write the scores here")
-
-
-def _evaluate(args: argparse.Namespace) -> int:
-    ship = _needs_torch("poselift.train.ship")
-    from poselift.models import DEFAULT, load
-
-    run = Path(args.model) if args.model else None
-    is_run = run is not None and run.is_dir()
-    lifter = ship.lifter_from_run(run) if is_run else load(args.model or DEFAULT)
-    measured = ship.measure(lifter, args.pack, print)
-    if args.json:
-        from poselift.io.files import atomic
-
-        with atomic(args.json) as path:
-            path.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
-    return 0
-
-
-def _add_ship(verbs: Any) -> None:
-    parser = _verb(
-        verbs, "ship", _ship, "export a run's best weights: half-precision ONNX + record"
-    )
-    parser.add_argument("run", type=Path, help="folder of a run of `poselift train`")
-    parser.add_argument("pack", type=Path, help="made by `poselift mocap build`; measures it")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="folder for the two files")
-
-
-def _ship(args: argparse.Namespace) -> int:
-    ship = _needs_torch("poselift.train.ship")
-    print(ship.ship(args.run, args.pack, args.out, print))
-    return 0
-
-
-def _needs_torch(module: str) -> Any:
-    from importlib import import_module
-
-    from poselift.errors import MissingExtraError
-
-    try:
-        return import_module(module)
-    except ImportError as error:
-        if isinstance(error, PoseliftError) or (error.name or "").startswith("poselift"):
-            raise
-        raise MissingExtraError(error.name or "torch", "train") from error
-
-
 # ----------------------------------------------------------------------------------------- bench
 def _add_bench(verbs: Any) -> None:
-    parser = _verb(
+    parser = add_verb(
         verbs, "bench", _bench, "speed and memory of detector, lifter and whole pipeline"
     )
     parser.add_argument("source", type=Path, help="a video")
@@ -409,7 +224,3 @@ def _bench(args: argparse.Namespace) -> int:
     for name, value in rows.items():
         print(f"{name:44}{value:>12}" if isinstance(value, str) else f"{name:44}{value:>12.1f}")
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

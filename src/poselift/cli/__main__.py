@@ -1,0 +1,5 @@
+"""`python -m poselift.cli`."""
+
+from poselift.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,181 @@
+"""Studies: the same training with one thing changed, several seeds, judged alike.
+
+A study is a list of variants; each is a training configuration. `train_study` trains what is not
+trained yet (one folder for each variant and seed, taken up where it was cut), so that it can be
+stopped at any time and spread over processes with `only`. Their results are judged by
+`judge.judge_runs` under the variant's name.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from poselift.errors import UnknownNameError
+from poselift.report import Results
+from poselift.train.batches import SynthConfig
+from poselift.train.evolve import EvolveConfig
+from poselift.train.loop import Report, Run, TrainConfig
+from poselift.train.noise import NoiseConfig
+from poselift.train.pack import Pack
+
+# Small enough for two CPU cores in minutes: a Strided Transformer of 27 frames, 0.65 M parameters.
+_SMALL = {"width": 96, "hidden": 192, "layers": 2, "heads": 4}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of a study."""
+
+    name: str
+    meaning: str
+    lifter: str
+    synth: SynthConfig = field(default_factory=SynthConfig)
+    network: dict[str, Any] = field(default_factory=dict)
+    changes: dict[str, Any] = field(default_factory=dict)  # of TrainConfig
+
+    def config(self, seed: int, steps: int, batch: int) -> TrainConfig:
+        """The training configuration of one seed."""
+        base = TrainConfig(
+            lifter=self.lifter,
+            seed=seed,
+            steps=steps,
+            batch=batch,
+            validate_every=max(1, steps // 10),
+            synth=self.synth,
+            network=self.network,
+        )
+        return replace(base, **self.changes)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Variants that are compared, and how long each is trained."""
+
+    name: str
+    question: str
+    steps: int
+    batch: int
+    seeds: int
+    variants: tuple[Variant, ...]
+    tracks: tuple[str, ...] = ("clean", "real", "hard", "rendered", "cross-corpus")
+
+
+def _small(name: str, meaning: str, synth: SynthConfig) -> Variant:
+    return Variant(f"small/{name}", meaning, "strided-27", synth, _SMALL)
+
+
+_PLAIN = SynthConfig()
+_DATA = Study(
+    "data",
+    "What do bodies, evolution and the calibrated detector bring?",
+    steps=3000,
+    batch=128,
+    seeds=2,
+    variants=(
+        _small("base", "bodies, calibrated detector, no evolution", _PLAIN),
+        _small(
+            "skeleton",
+            "no bodies: a detector sees the joint centres of one body",
+            replace(_PLAIN, surface=False, definition=0.0),
+        ),
+        _small(
+            "evolved", "base with evolved motion", replace(_PLAIN, evolve=EvolveConfig(share=0.4))
+        ),
+        _small(
+            "gaussian",
+            "base with white noise of the same spread",
+            replace(_PLAIN, noise=NoiseConfig(family="gaussian")),
+        ),
+    ),
+)
+
+
+def _mixer(name: str, meaning: str, **network: Any) -> Variant:
+    return Variant(f"mixed/{name}", meaning, "mixed", _PLAIN, network)
+
+
+_MIXERS = Study(
+    "mixers",
+    "Do recurrent layers help?",
+    steps=3000,
+    batch=32,
+    seeds=1,
+    variants=(
+        _mixer("attention", "attention, both ways", mixer="attention"),
+        _mixer("lstm", "LSTM, both ways", mixer="lstm"),
+        _mixer("gru", "GRU, both ways", mixer="gru"),
+        _mixer("mingru", "minGRU, both ways", mixer="mingru"),
+        _mixer("scan", "selective scan, both ways", mixer="scan"),
+        _mixer("retention", "gated retention, both ways", mixer="retention"),
+        _mixer("retention-causal", "retention, live", mixer="retention", sides=1),
+        _mixer("retention-delay4", "retention, 4 frames late", mixer="retention", sides=1, delay=4),
+    ),
+)
+STUDIES = {study.name: study for study in (_DATA, _MIXERS)}
+
+
+def study_named(name: str) -> Study:
+    """The study of that name. Raises UnknownNameError."""
+    if name not in STUDIES:
+        raise UnknownNameError("study", name, STUDIES)
+    return STUDIES[name]
+
+
+def folder(out: Path, variant: Variant, seed: int) -> Path:
+    """Where one run is."""
+    return out / f"{variant.name.replace('/', '-')}-seed{seed}"
+
+
+def train_study(
+    study: Study,
+    pack: Pack,
+    out: Path,
+    report: Callable[[Report], None],
+    *,
+    only: Sequence[str] = (),
+    seeds: Sequence[int] | None = None,
+    steps: int | None = None,
+    device: torch.device | None = None,
+) -> dict[str, list[Path]]:
+    """Train all variants (or `only` those named) with all seeds; runs by variant.
+
+    Raises UnknownNameError for a variant that the study does not have.
+    """
+    names = [variant.name for variant in study.variants]
+    for name in only:
+        if name not in names:
+            raise UnknownNameError(f"variant of {study.name}", name, names)
+    runs: dict[str, list[Path]] = {}
+    for seed in range(study.seeds) if seeds is None else seeds:
+        for variant in study.variants:
+            if only and variant.name not in only:
+                continue
+            path = folder(out, variant, seed)
+            config = variant.config(seed, steps or study.steps, study.batch)
+            Run(config, pack, path, device or torch.device("cpu")).run(report)
+            runs.setdefault(variant.name, []).append(path)
+    return runs
+
+
+def as_study(study: Study, results: Results) -> Results:
+    """The same results under a name of their own, so that they fill tables of their own."""
+    name = f"study: {study.name}"
+    return replace(results, records=tuple(replace(r, benchmark=name) for r in results.records))
+
+
+PRESETS = {
+    "tiny": TrainConfig(
+        lifter="strided-27", steps=600, batch=64, validate_every=200, network=_SMALL
+    ),
+    "full": TrainConfig(lifter="strided-27", steps=60_000, batch=512, validate_every=2000),
+}
+
+
+def preset(name: str) -> TrainConfig:
+    """The training of `poselift reproduce`. Raises UnknownNameError."""
+    if name not in PRESETS:
+        raise UnknownNameError("preset", name, PRESETS)
+    return PRESETS[name]
