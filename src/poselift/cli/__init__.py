@@ -6,7 +6,7 @@ import sys
 from io import TextIOWrapper
 
 from poselift import __version__
-from poselift.cli import product, training
+from poselift.cli import judging, product, training
 from poselift.cli.verbs import complain
 from poselift.errors import PoseliftError
 
@@ -48,4 +48,5 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     product.add_all(verbs)
     training.add_all(verbs)
+    judging.add_all(verbs)
     return parser

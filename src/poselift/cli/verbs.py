@@ -4,10 +4,11 @@ import argparse
 import sys
 import traceback
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from poselift.errors import PoseliftError
+from poselift.errors import MissingExtraError, PoseliftError
 
 Verb = Callable[[argparse.Namespace], int]
 
@@ -36,3 +37,37 @@ def complain(error: PoseliftError | OSError, debug: bool, source: Path | None = 
     if source is not None and str(source) not in text:
         text = f"{source}: {text}"
     print(f"poselift: {text}", file=sys.stderr)
+
+
+def needs_torch(module: str) -> Any:
+    """A module of training. Raises MissingExtraError where torch or its company is not there."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        if isinstance(error, PoseliftError) or (error.name or "").startswith("poselift"):
+            raise
+        raise MissingExtraError(error.name or "torch", "train") from error
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """The flags --device and --threads."""
+    parser.add_argument(
+        "--device", default=None, help="cpu, cuda; default: cuda where there is one"
+    )
+    parser.add_argument("--threads", type=int)
+
+
+def device_of(args: argparse.Namespace) -> Any:
+    """The torch device that was asked for, after setting the threads."""
+    import torch
+
+    set_threads(args.threads)
+    return torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def set_threads(threads: int | None) -> None:
+    """Let torch use so many threads; None: as many as it likes."""
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)

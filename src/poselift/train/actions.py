@@ -30,7 +30,7 @@ _WORDS = {
 }
 ACTIONS = (*_WORDS, "other")
 _PATTERNS = {action: re.compile(_SHORT.format(words)) for action, words in _WORDS.items()}
-# Soccer kicks are sport, and what the word in front of them would hide.
+# A kick or a jump in one of these is sport.
 _FIRST = re.compile(r"\b(soccer|basketball|baseball|football|golf)")
 
 
