@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from noise_clips import DETECTORS, load
+from noise_clips import load
 from noise_figure import figure
 from noise_fit import fit
 from noise_trial import Errors, Trial, distances, halves, pooled, trial
@@ -179,9 +179,9 @@ def main() -> None:
     print("\n".join(agreement))
     subjects = len({clip.subject for clip in clips})
     lines = [
-        f"{len(clips)} clips, {frames} frames, {subjects} subjects; detectors: "
-        f"{', '.join(d for d in DETECTORS if d in record['detectors'])}. Halves of {len(first)} "
-        f"and {len(second)} clips. Errors and W1 in % of the box.",
+        f"{len(clips)} clips, {frames} frames, {subjects} subjects; halves of {len(first)} and "
+        f"{len(second)} clips.",
+        f"Detectors: {', '.join(record['detectors'])}. Errors and W1 in % of the box.",
         "",
         *agreement,
         "",
@@ -190,7 +190,7 @@ def main() -> None:
         *part_table(record),
     ]
     insert(PAGE, lines)
-    figure(trials[0], FIGURE)
+    figure(trials, FIGURE)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The picture of docs/noise.md: measured and synthetic errors."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,8 +16,12 @@ COLOURS = {"calibrated": "tab:blue", "gaussian": "tab:orange"}
 LEAST = 20  # points of which a mean is shown
 
 
-def figure(result: Trial, path: Path) -> None:
-    """Quantiles of all joints, persistence, confidence and doubt in one picture."""
+def figure(trials: Sequence[Trial], path: Path) -> None:
+    """Quantiles of all joints, persistence, confidence, visible and hidden in one picture.
+
+    All of the first trial; persistence also of the second.
+    """
+    result = trials[0]
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
@@ -26,16 +31,7 @@ def figure(result: Trial, path: Path) -> None:
     for name in names:
         _quantiles(next(panels), name, result)
     for detector in result.real:
-        axis = next(panels)
-        lag = np.arange(LAGS) / 30
-        axis.plot(lag, persistence(result.real[detector]), "k", label="measured")
-        for family, colour in COLOURS.items():
-            made = persistence(result.made[family][detector])
-            axis.plot(lag, made, color=colour, label=family)
-        axis.set(
-            title=f"{detector}: correlation of errors", xlabel="seconds apart", ylim=(-0.05, 1)
-        )
-        axis.legend()
+        _persistence(next(panels), detector, trials)
     _confidence(next(panels), result)
     _hidden(next(panels), result)
     for axis in panels:
@@ -66,6 +62,18 @@ def _quantiles(axis, name: str, result: Trial) -> None:
     axis.set(xlabel="measured error, % of box", ylabel="synthetic")
     if name == "nose":
         axis.legend(fontsize=7)
+
+
+def _persistence(axis, detector: str, trials: Sequence[Trial]) -> None:
+    """Correlation of errors in time, of each half."""
+    time_s = np.arange(LAGS) / 30
+    for trial, style in zip(trials, ("-", "--"), strict=True):
+        axis.plot(time_s, persistence(trial.real[detector]), f"k{style}", label="measured")
+        for family, colour in COLOURS.items():
+            made = persistence(trial.made[family][detector])
+            axis.plot(time_s, made, style, color=colour, label=family)
+    axis.set(title=f"{detector}: correlation of errors", xlabel="seconds apart", ylim=(-0.05, 1))
+    axis.legend(fontsize=7)
 
 
 def _confidence(axis, result: Trial) -> None:

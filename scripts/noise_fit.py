@@ -18,7 +18,7 @@ LAGS = 25  # frames
 LATE = 15  # the lag from which on only what is steady is left, frames
 LEAST_FRAMES = 10
 SLOW_S = tuple(float(s) for s in np.geomspace(0.12, 0.8, 12))  # to choose from
-QUICK_S = tuple(float(s) for s in np.geomspace(0.01, 0.1, 8))
+QUICK_S = tuple(float(s) for s in np.geomspace(0.01, 0.16, 8))
 CORRELATIONS = np.linspace(0, 1, 26)
 GROSS = 0.1  # of the box; what is beyond shall not decide the correlations
 # Lengths of Gaussian vectors, small enough not to be cut.

@@ -28,6 +28,7 @@ def plain(family: str) -> NoiseConfig:
         drift=(1, 1),
         occluder=0,
         lost_hz=0,
+        nobody_hz=0,
         lost_limb=0,
         blind=0,
         gamma=(1, 1),
@@ -132,9 +133,9 @@ def distances(one: Array, two: Array) -> tuple[float, float]:
 def persistence(errors: Errors) -> Array:
     """Correlation (LAGS,) of errors about zero with themselves some frames later.
 
-    Errors are cut at GROSS, which keeps the few beyond from deciding.
+    Of those up to GROSS: the few beyond, swapped limbs among them, would decide everything.
     """
-    error = errors.error / np.maximum(1, errors.size[..., None] / GROSS)
+    error = np.where(errors.size[..., None] < GROSS, errors.error, np.nan)
     variance = np.nanmean((error**2).sum(axis=-1))
     lags = [
         np.nanmean((error[:, lag:] * error[:, : error.shape[1] - lag]).sum(axis=-1))

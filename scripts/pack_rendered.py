@@ -20,6 +20,10 @@ from poselift.io.files import atomic
 TRACK = Path("src/poselift/train/rendered-v1.npz")
 STEP_M, STEP_PX = 2.0**-14, 2.0**-6  # rounded to 0.06 mm and 0.016 pixels, which packs better
 DETECTIONS = ("hybrid", "movenet")
+PER_FRAME = (
+    *("time_s", "joints_m", "surface_px", "hidden", "blazepose_m"),
+    *(f"{name}_{what}" for name in DETECTIONS for what in ("px", "confidence")),
+)
 
 
 def stepped(array: np.ndarray, step: float) -> np.ndarray:
@@ -58,7 +62,21 @@ def pack(folder: Path) -> dict[str, np.ndarray]:
             columns.setdefault(name, []).append(value)
     if not columns:
         raise InputError(str(folder), expected="rendered clips of test subjects", found="none")
-    return {name: np.stack(values) for name, values in columns.items()}
+    frames = [len(time) for time in columns["time_s"]]
+    arrays = {
+        name: np.stack([padded(v, max(frames), name) for v in values])
+        for name, values in columns.items()
+    }
+    return arrays | {"frames": np.array(frames)}
+
+
+def padded(array: np.ndarray, frames: int, name: str) -> np.ndarray:
+    """A clip's array with as many frames as the longest has: NaN, and no confidence, at the end."""
+    if name not in PER_FRAME:
+        return array
+    fill = np.nan if name.endswith(("_m", "_px", "time_s")) else 0
+    rest = np.full((frames - len(array), *array.shape[1:]), fill, dtype=array.dtype)
+    return np.concatenate([array, rest])
 
 
 def main() -> None:

@@ -3,19 +3,21 @@ import math
 from dataclasses import replace
 from importlib.resources import files
 
+import numpy as np
 import pytest
 import torch
 
 from poselift.errors import InputError
+from poselift.skeleton import convert, skeleton
 from poselift.train.errormodel import (
     CONFIDENCES,
     LENGTH_STEP,
     LENGTHS,
     POINTS,
+    SIDES,
     Tables,
     from_record,
     look_up,
-    names,
     tables,
 )
 from poselift.train.noise import PRESETS, NoiseConfig, Observed, Sight, observe
@@ -55,6 +57,7 @@ PLAIN = NoiseConfig(
     losses=0,
     occluder=0,
     lost_hz=0,
+    nobody_hz=0,
     lost_limb=0,
     blind=0,
     gamma=(1, 1),
@@ -376,6 +379,9 @@ def test_points_and_people_drop_out_for_a_while():
     nobody = torch.isnan(seen(of, detector(lost_hz=0.5), losses=1).xy[..., 0])
     assert torch.equal(nobody.any(-1), nobody.all(-1))
     assert 0.05 < nobody.float().mean() < 0.15
+    assumed = torch.isnan(seen(of, detector(), nobody_hz=0.5, nobody_s=0.2).xy[..., 0])
+    assert torch.equal(assumed.any(-1), assumed.all(-1))
+    assert assumed.float().mean() == pytest.approx(1 - math.exp(-0.5 * 0.2), abs=0.03)
     missed = torch.isnan(seen(of, detector(missed=[0.2, 0.0]), losses=1).xy[:, :, ROWS, 0])
     assert missed.float().mean() == pytest.approx(0.2, abs=0.01)
 
@@ -423,8 +429,7 @@ def test_presets_get_worse():
 def test_the_measured_detectors_are_complete():
     record = json.loads(files("poselift.train").joinpath("detectors.json").read_text())
     known = tables(CPU)
-    assert names() == tuple(record["detectors"])
-    assert len(known) == len(names()) >= 2
+    assert len(known) == len(record["detectors"]) >= 2
     assert (known.length.diff(dim=-1) >= 0).all()
     assert (known.confidence.diff(dim=-1) >= 0).all()
     assert (known.steady + known.slow <= 1 + 1e-4).all()
@@ -432,3 +437,30 @@ def test_the_measured_detectors_are_complete():
     assert 1.3 < medians[1] / medians[0] < 6  # hidden points are noisier
     between = known.rows(torch.tensor([0])).mixed(known.rows(torch.tensor([1])), torch.ones(1))
     assert torch.allclose(between.length[0], known.length[1])
+
+
+def test_the_rendered_track_holds_together():
+    with files("poselift.train").joinpath("rendered-v1.npz").open("rb") as file:
+        track = dict(np.load(file, allow_pickle=False))
+    split = json.loads(files("poselift.train").joinpath("split.json").read_text())
+    subjects = {f"cmu_{str(name).split('_')[0]}" for name in track["name"]}
+    assert subjects <= set(split["test"])
+    body, coco = skeleton("body28"), skeleton("coco17")
+    nose_m = track["joints_m"][:, :, body.index("nose")]
+    there = np.isfinite(nose_m[..., 0])
+    assert (there.sum(1) == track["frames"]).all()
+    projected = np.einsum("nij,ntj->nti", track["K"], nose_m)
+    projected = projected[..., :2] / projected[..., 2:]
+    off_px = np.linalg.norm(projected - track["surface_px"][:, :, HALPE.index("nose")], axis=-1)
+    assert off_px[there].max() < 0.1
+    assert np.isfinite(track["joints_m"][there]).all()
+
+    box_px = np.ptp(track["surface_px"], axis=2).max(-1)
+    converted = convert(track["hybrid_px"], skeleton("mediapipe33"), coco)
+    for seen_px in (converted, track["movenet_px"]):
+        off = np.linalg.norm(seen_px - track["surface_px"][:, :, : len(coco)], axis=-1)
+        assert 0.005 < np.nanmedian(off / box_px[..., None]) < 0.03
+    wrists = [skeleton("mediapipe33").index(f"{side}_wrist") for side in ("left", "right")]
+    theirs = np.diff(track["blazepose_m"][:, :, wrists], axis=2)
+    ours = np.diff(track["joints_m"][:, :, [body.index(f"{s}_wrist") for s in SIDES]], axis=2)
+    assert np.nanmedian(np.linalg.norm(theirs - ours, axis=-1)) < 0.2  # the same axes

@@ -90,8 +90,10 @@ def lost_points(
     rate = torch.full((batch, frames, points), config.lost_hz, device=g.device)
     lasts = torch.full((batch, points), config.lost_s, device=g.device)
     lost = lost | spells(rate, lasts, sight.dt_s, g)
-    rate = (config.losses * of.lost_hz)[:, None, None].expand(-1, frames, -1)
-    lost = lost | spells(rate, of.lost_s[:, None], sight.dt_s, g)
+    rate = torch.stack([config.losses * of.lost_hz, torch.full_like(of.lost_hz, config.nobody_hz)])
+    lasts = torch.stack([of.lost_s, torch.full_like(of.lost_s, config.nobody_s)])
+    nobody = spells(rate.T[:, None].expand(-1, frames, -1), lasts.T, sight.dt_s, g)
+    lost = lost | nobody.any(-1, keepdim=True)
     limb = uniform((batch, len(_LIMBS)), 0, 1, g)
     for column, (share, parts, sides) in enumerate(_LIMBS):
         mine = [joint.split("_")[0] in sides and part(joint) in parts for joint in POINTS]

@@ -93,11 +93,6 @@ def _tables(device: torch.device, dtype: torch.dtype) -> Tables:
     return from_record(_record(), device, dtype)
 
 
-def names() -> tuple[str, ...]:
-    """Names of the measured detectors, in the order of the tables."""
-    return tuple(_record()["detectors"])
-
-
 @cache
 def _record() -> dict:
     return json.loads(files("poselift.train").joinpath("detectors.json").read_text())

@@ -56,6 +56,8 @@ class NoiseConfig:
     covered_lost: float = 0.5  # of covered points; the rest is guessed
     lost_hz: float = 0.06  # each point for a while
     lost_s: float = 0.3
+    nobody_hz: float = 0.1  # the whole person, beyond what was measured
+    nobody_s: float = 0.2
     lost_limb: float = 0.04  # legs for the whole clip; each arm: half as often
     blind: float = 0.1  # clips whose confidence is 1 whatever happens
     gamma: tuple[float, float] = (0.5, 2.0)  # confidence is raised to this power
@@ -70,11 +72,27 @@ _REAL = NoiseConfig()
 PRESETS = {
     "clean": replace(_REAL, level=0.0),
     "mild": replace(
-        _REAL, level=0.7, swaps=0.3, snaps=0.3, losses=0.3, occluder=0.05, lost_hz=0.02, lost_limb=0
+        _REAL,
+        level=0.7,
+        swaps=0.3,
+        snaps=0.3,
+        losses=0.3,
+        occluder=0.05,
+        lost_hz=0.02,
+        lost_limb=0,
+        nobody_hz=0.02,
     ),
     "real": _REAL,
     "hard": replace(
-        _REAL, level=2.0, clean=0.0, swaps=3.0, snaps=3.0, losses=3.0, occluder=0.5, lost_hz=0.12
+        _REAL,
+        level=2.0,
+        clean=0.0,
+        swaps=3.0,
+        snaps=3.0,
+        losses=3.0,
+        occluder=0.5,
+        lost_hz=0.12,
+        nobody_hz=0.3,
     ),
     "missing": replace(_REAL, occluder=0.6, occluder_s=(1.0, 4.0), lost_hz=0.3, lost_s=0.8),
 }

@@ -35,13 +35,13 @@ def rendered_clips() -> list[Clip]:
 
 
 def _clip(row: int, detector: str) -> Clip:
-    data = _arrays()
+    data, frames = _arrays(), int(_arrays()["frames"][row])
     width, height = (int(side) for side in data["size_px"][row])
-    joints = data["joints_m"][row].astype(np.float64)
+    joints = data["joints_m"][row, :frames].astype(np.float64)
     observed = Poses2D(
-        data[f"{detector}_px"][row],
-        np.nan_to_num(data[f"{detector}_confidence"][row]),
-        data["time_s"][row],
+        data[f"{detector}_px"][row, :frames],
+        np.nan_to_num(data[f"{detector}_confidence"][row, :frames]),
+        data["time_s"][row, :frames],
         (width, height),
         skeleton(DETECTORS[detector]),
         history=(f"rendered {row} by {detector}",),
@@ -66,7 +66,7 @@ def blazepose_lift(observed: Poses2D) -> Poses3D:
     """
     for row, _ in enumerate(_arrays()["name"]):
         if observed.history[:1] == (f"rendered {row} by hybrid",):
-            xyz = _arrays()["blazepose_m"][row].astype(np.float64)
+            xyz = _arrays()["blazepose_m"][row, : len(observed.time_s)].astype(np.float64)
             poses = Poses3D(xyz, observed.time_s, skeleton("mediapipe33"))
             return _rooted(poses.to(H36M))
     raise InputError(BLAZEPOSE, expected="a rendered clip that BlazePose saw")
