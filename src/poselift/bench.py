@@ -1,8 +1,9 @@
-"""Speed and memory of detector, lifter and the whole pipeline on one video."""
+"""Speed and memory of detector, lifter and the whole pipeline on one video, and of synthesis."""
 
 import resource
 import sys
 import time
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -47,7 +48,19 @@ def bench(source: Path, frames: int | None = None) -> Rows:
         rows[f"lifter {DEFAULT} with flip, output frames per s"] = _lifter_rate(poses.observed)
     rows["whole pipeline with all files, frames per s"] = len(poses.time_s) / spent_s
     rows["peak memory, MB"] = _peak_mb()
+    rows["synthesis for training, frames per s"] = _synthesis_rate()
     return rows
+
+
+def _synthesis_rate() -> float | str:
+    """Frames per second of complete synthesis on all cores, where torch is there."""
+    if find_spec("torch") is None:
+        return "needs torch"
+    import torch
+
+    from poselift.train.speed import synthesis_rate
+
+    return synthesis_rate(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def _detector_ms(source: Path, mode: str, frames: int) -> float:
