@@ -30,13 +30,12 @@ from set_camera import Cameras
 from set_truth import surface, truth
 
 from poselift.camera import Camera
-from poselift.errors import PoseliftError
+from poselift.errors import InputError, PoseliftError
 from poselift.geometry import unit
 from poselift.io.files import atomic
 
 Array = NDArray[np.floating]
 
-MOTION_FPS = 60
 FPS = 30
 FRAMES = 48
 SAMPLES = 2  # squared: rays in each pixel
@@ -121,6 +120,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mocap", type=Path, required=True, help="folder with CMU ASF/AMC files")
     parser.add_argument("--out", type=Path, required=True, help="folder for the clips")
+    parser.add_argument("--motion-fps", type=int, default=120, help="frame rate of the AMC files")
     parser.add_argument("--stills", action="store_true", help="only the middle frame of each, PNG")
     return parser.parse_args()
 
@@ -133,13 +133,15 @@ def split_of(trial: str) -> str:
     return named[0] if named else table["default"]
 
 
-def load_motion(folder: Path, shot: Shot) -> CmuMotion:
+def load_motion(folder: Path, shot: Shot, motion_fps: int) -> CmuMotion:
     """The frames that are rendered, none interpolated. Raises InputError."""
+    step, rest = divmod(motion_fps, FPS)
+    if rest or not step:
+        raise InputError("--motion-fps", expected=f"a multiple of {FPS}", found=motion_fps)
     amc, asf = find_clip(folder, shot.trial)
     motion = read_amc(amc, read_asf(asf))
-    step = MOTION_FPS // FPS
     last = max(0, len(motion.root_m) - step * FRAMES)
-    start = min(round(shot.start_s * MOTION_FPS), last)
+    start = min(round(shot.start_s * motion_fps), last)
     frames = slice(start, start + step * FRAMES, step)
     turn = {bone: turns[frames] for bone, turns in motion.turn.items()}
     return CmuMotion(motion.bones, turn, motion.root_m[frames])
@@ -190,7 +192,7 @@ def shoot(model: Anny, shot: Shot, seed: int, args: argparse.Namespace) -> None:
     """Render one clip and write it; the NPZ last, as the sign that it is complete."""
     rng = np.random.default_rng([21, seed])
     body = draw_body(model, shot, seed)
-    performance = perform(body, load_motion(args.mocap, shot))
+    performance = perform(body, load_motion(args.mocap, shot, args.motion_fps))
     cameras = Cameras(performance.vertices_m, rng).frames
     scene, outfit = look(body, cameras, performance.vertices_m, rng)
     exposure, grain = rng.uniform(0.6, 1.3), rng.uniform(0, NOISE)

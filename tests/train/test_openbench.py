@@ -127,5 +127,5 @@ def test_made_once_then_read(tiny_pack_read, tmp_path, monkeypatch, tracks):
     for _ in range(2):
         load_or_make(tiny_pack_read, tmp_path, ["real"], lambda *_: None)
     assert made == ["real"]
-    with pytest.raises(UnknownNameError, match="rael.*known: clean"):
+    with pytest.raises(UnknownNameError, match=r"rael.*known: clean"):
         load_or_make(tiny_pack_read, tmp_path, ["rael"], lambda *_: None)
