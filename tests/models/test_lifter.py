@@ -216,7 +216,6 @@ def test_shipped_weights_are_small_and_carry_their_record():
             card = row["weights"]
             assert load(row["name"])(person(30)).seen.all()
             assert {"data", "command", "sha256", "licence", "trained_steps"} <= set(card)
-            for split in ("validation", "test"):
-                measured = card["measured"][split]
-                for track in ("clean", "noisy"):
-                    assert measured[track]["mpjpe_mm"] < 0.5 * measured["mean_pose"]["mpjpe_mm"]
+            for track in ("clean", "real", "rendered", "cross-corpus"):
+                errors = card["measured"][track]
+                assert 20 < errors["p_mpjpe_mm"] < errors["mpjpe_mm"] < 150

@@ -179,7 +179,7 @@ def _add_models(verbs: Any) -> None:
 
 
 def _models(args: argparse.Namespace) -> int:
-    from poselift.models import markdown, table
+    from poselift.models import error_mm, markdown, table
 
     if args.markdown:
         print(markdown())
@@ -188,18 +188,13 @@ def _models(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(rows, indent=2))
         return 0
-    print(
-        f"{'name':14}{'parameters':>12}{'frames':>8}  {'gives':8}{'shipped':9}test mm clean/noisy"
-    )
+    head = f"{'name':18}{'parameters':>12}{'frames':>8}  {'gives':8}{'shipped':9}"
+    print(f"{head}{'clean, mm':15}real, mm")
     for row in rows:
-        test = row["measured"]["test"] if row["measured"] else None
-        error = (
-            f"{test['clean']['mpjpe_mm']:.1f} / {test['noisy']['mpjpe_mm']:.1f}" if test else "-"
-        )
         shipped = "yes" if row["shipped"] else "no"
         print(
-            f"{row['name']:14}{row['parameters']:>12,}{row['frames']:>8}  {row['gives']:8}"
-            f"{shipped:9}{error}"
+            f"{row['name']:18}{row['parameters']:>12,}{row['frames']:>8}  {row['gives']:8}"
+            f"{shipped:9}{error_mm(row, 'clean'):15}{error_mm(row, 'real')}"
         )
     return 0
 

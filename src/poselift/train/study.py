@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from poselift.errors import UnknownNameError
+from poselift.models import info
 from poselift.report import Results
 from poselift.train.batches import SynthConfig
 from poselift.train.evolve import EvolveConfig
@@ -68,6 +69,7 @@ def _small(name: str, meaning: str, synth: SynthConfig) -> Variant:
 
 
 _PLAIN = SynthConfig()
+_EVOLVED = replace(_PLAIN, evolve=EvolveConfig(share=0.4))
 _DATA = Study(
     "data",
     "What do bodies, evolution and the calibrated detector bring?",
@@ -81,9 +83,7 @@ _DATA = Study(
             "no bodies: a detector sees the joint centres of one body",
             replace(_PLAIN, surface=False, definition=0.0),
         ),
-        _small(
-            "evolved", "base with evolved motion", replace(_PLAIN, evolve=EvolveConfig(share=0.4))
-        ),
+        _small("evolved", "base with evolved motion", _EVOLVED),
         _small(
             "gaussian",
             "base with white noise of the same spread",
@@ -114,7 +114,35 @@ _MIXERS = Study(
         _mixer("retention-delay4", "retention, 4 frames late", mixer="retention", sides=1, delay=4),
     ),
 )
-STUDIES = {study.name: study for study in (_DATA, _MIXERS)}
+
+
+def _lifter(name: str, meaning: str = "", evolved: bool = False, **changes: Any) -> Variant:
+    synth = _EVOLVED if evolved else _PLAIN
+    label = f"{name}/evolved" if evolved else name
+    return Variant(label, meaning or info(name).citation, name, synth, {}, changes)
+
+
+_SURVEY = Study(
+    "survey",
+    "The survey's systems, trained alike: same data, same number of windows",
+    steps=3000,
+    batch=128,
+    seeds=1,
+    variants=(
+        _lifter("semgcn"),
+        _lifter("semgcn-nonlocal"),
+        _lifter("cascade-2x2"),
+        _lifter("cascade-2x2", "the same on evolved motion", evolved=True),
+        _lifter("srnet-1"),
+        _lifter("tcn-1"),
+        _lifter("tcn-27"),
+        _lifter("srnet-27"),
+        _lifter("strided-27"),
+        _lifter("dgnet-27"),
+        _lifter("mixste-27-narrow", "MixSTE at a quarter of its width", rate=5e-4),
+    ),
+)
+STUDIES = {study.name: study for study in (_DATA, _SURVEY, _MIXERS)}
 
 
 def study_named(name: str) -> Study:
