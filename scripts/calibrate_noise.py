@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from noise_clips import load
+from noise_clips import Clip, load
 from noise_figure import figure
 from noise_fit import fit
 from noise_trial import Errors, Trial, distances, halves, pooled, trial
@@ -131,6 +131,18 @@ def part_table(record: dict) -> list[str]:
 _LEVELS = (-np.log(0.5), -np.log(0.05))
 
 
+def hidden_line(clips: Sequence[Clip]) -> str:
+    """How well capsules tell what ray casting found hidden."""
+    capsules = np.concatenate([clip.hidden for clip in clips])
+    rays = np.concatenate([clip.behind for clip in clips])
+    both = (capsules & rays).sum()
+    return (
+        f"Hidden: {100 * rays.mean():.0f} % of points by ray casting; capsules find "
+        f"{100 * both / rays.sum():.0f} % of them, and {100 * both / capsules.sum():.0f} % of what "
+        "they find is hidden."
+    )
+
+
 def unsure_share(errors: Errors, hidden: bool) -> float:
     """Share of placed points whose confidence is below UNSURE."""
     chosen = np.isfinite(errors.size) & (errors.hidden == hidden)
@@ -182,6 +194,7 @@ def main() -> None:
         f"{len(clips)} clips, {frames} frames, {subjects} subjects; halves of {len(first)} and "
         f"{len(second)} clips.",
         f"Detectors: {', '.join(record['detectors'])}. Errors and W1 in % of the box.",
+        hidden_line(clips),
         "",
         *agreement,
         "",

@@ -36,7 +36,8 @@ class Clip:
     subject: str
     split: str
     sight: Sight  # a batch of one
-    hidden: Mask  # (F, P)
+    hidden: Mask  # (F, P) by capsules, as in training
+    behind: Mask  # (F, P) by ray casting
     outside: Mask  # (F, P)
     true: Array  # (F, P, 2)
     vectors: Array  # (F, P, 2, 3)
@@ -86,6 +87,7 @@ def _load(detections: Path, truth: Path) -> Clip:
             split=str(data["split"]),
             sight=sight,
             hidden=behind_flesh(sight)[0, :, ROWS].numpy(),
+            behind=data["hidden"][:, ROWS],
             outside=(np.abs(true * box) - half - MARGIN * box > 0).any(axis=-1),
             true=true,
             vectors=body_vectors(sight)[0].numpy(),

@@ -247,8 +247,9 @@ def test_em_finds_a_known_mixture_and_never_falls() -> None:
     noise = np.sqrt(found.charts.variance)
     model = replace(shipped(), share=found.charts.share, mean=mean, basis=basis, noise=noise)
     for true in means:
-        unit = (true - true.mean(0)) / np.sqrt(np.mean([np.sum((true[c] - true[p]) ** 2)
-                                                        for p, c in EDGES]))
+        unit = (true - true.mean(0)) / np.sqrt(
+            np.mean([np.sum((true[c] - true[p]) ** 2) for p, c in EDGES])
+        )
         yaw = np.linspace(-np.pi, np.pi, 721)
         turned = unit @ about_up(yaw).swapaxes(1, 2)
         off = np.linalg.norm(turned[:, None] - model.mean, axis=-1).mean(-1).min()
