@@ -21,15 +21,15 @@ first weights         layers are copies of one another,          layers independ
 Both have the same parameters. Pointwise convolutions are linear layers here, which is the same map.
 """
 
-import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from poselift.errors import FormatError, InputError, ShapeError, UnknownNameError
+from poselift.errors import InputError, ShapeError
+from poselift.models.config import JsonConfig
 from poselift.models.network import Lifted, Network
 
 STRIDES: dict[int, tuple[int, ...]] = {
@@ -41,7 +41,7 @@ STRIDES: dict[int, tuple[int, ...]] = {
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(JsonConfig):
     """Shape of the network. Raises InputError where the numbers do not fit together.
 
     `strides` must be odd, 3 or more, and multiply to `frames`; left empty, the published ones of
@@ -62,12 +62,8 @@ class Config:
     faithful: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("frames", "joints", "channels_in", "width", "hidden", "heads", "layers"):
-            if getattr(self, name) < 1:
-                raise InputError(name, expected="1 or more", found=getattr(self, name))
-        for name in ("input_dropout", "dropout", "attention_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(name, expected="0 up to below 1", found=getattr(self, name))
+        self.check_counts("frames", "joints", "channels_in", "width", "hidden", "heads", "layers")
+        self.check_rates("input_dropout", "dropout", "attention_dropout")
         if self.width % self.heads:
             raise InputError(
                 "width", expected=f"a multiple of {self.heads} heads", found=self.width
@@ -89,23 +85,6 @@ class Config:
                 found=strides,
             )
         return strides
-
-    def to_json(self) -> str:
-        """All fields as JSON."""
-        return json.dumps(asdict(self), indent=2)
-
-    @classmethod
-    def from_json(cls, text: str) -> "Config":
-        """The configuration that `to_json` wrote. Raises FormatError, UnknownNameError."""
-        try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise FormatError("strided configuration", expected="JSON", found=error) from error
-        known = [field.name for field in fields(cls)]
-        for name in values:
-            if name not in known:
-                raise UnknownNameError("field of the strided configuration", name, known)
-        return cls(**values)
 
 
 class Strided(Network):
