@@ -131,16 +131,16 @@ def part_table(record: dict) -> list[str]:
 _LEVELS = (-np.log(0.5), -np.log(0.05))
 
 
-def hidden_line(clips: Sequence[Clip]) -> str:
+def hidden_lines(clips: Sequence[Clip]) -> list[str]:
     """How well capsules tell what ray casting found hidden."""
     capsules = np.concatenate([clip.hidden for clip in clips])
     rays = np.concatenate([clip.behind for clip in clips])
     both = (capsules & rays).sum()
-    return (
+    return [
         f"Hidden: {100 * rays.mean():.0f} % of points by ray casting; capsules find "
-        f"{100 * both / rays.sum():.0f} % of them, and {100 * both / capsules.sum():.0f} % of what "
-        "they find is hidden."
-    )
+        f"{100 * both / rays.sum():.0f} % of them,",
+        f"and {100 * both / capsules.sum():.0f} % of what capsules find is hidden.",
+    ]
 
 
 def unsure_share(errors: Errors, hidden: bool) -> float:
@@ -194,7 +194,7 @@ def main() -> None:
         f"{len(clips)} clips, {frames} frames, {subjects} subjects; halves of {len(first)} and "
         f"{len(second)} clips.",
         f"Detectors: {', '.join(record['detectors'])}. Errors and W1 in % of the box.",
-        hidden_line(clips),
+        *hidden_lines(clips),
         "",
         *agreement,
         "",

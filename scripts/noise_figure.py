@@ -6,7 +6,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from noise_fit import LAGS
+from noise_time import LAGS
 from noise_trial import Trial, persistence
 
 from poselift.io.files import atomic

@@ -5,22 +5,17 @@ detector has its own figures; what happens to whole limbs or people is counted p
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import product
 
 import numpy as np
 from noise_clips import DETECTORS, TELLING, Array, Clip, Mask, Seen, look
-from scipy.special import log_ndtr, ndtri
+from noise_time import GROSS, correlation, gaussian, mean_of, shares, strengthened, time_constants
+from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from poselift.train.errormodel import CONFIDENCES, LENGTH_STEP, LENGTHS, PARTS, POINTS, part
 
-LAGS = 25  # frames
 LATE = 15  # the lag from which on only what is steady is left, frames
 LEAST_FRAMES = 10
-SLOW_S = tuple(float(s) for s in np.geomspace(0.12, 0.8, 12))  # to choose from
-QUICK_S = tuple(float(s) for s in np.geomspace(0.01, 0.16, 8))
-CORRELATIONS = np.linspace(0, 1, 26)
-GROSS = 0.1  # of the box; what is beyond shall not decide the correlations
 # Lengths of Gaussian vectors, small enough not to be cut.
 RAYLEIGH = 0.01 * np.sqrt(2 * LENGTH_STEP * np.arange(LENGTHS))
 FEW = 80  # with fewer samples the hidden are the visible times the common factor
@@ -47,26 +42,26 @@ def _detector(looks: list[Seen], everyone: list[Seen]) -> dict:
     length = [np.linalg.norm(r, axis=-1) for r in residual]
     hidden = [seen.clip.hidden for seen in looks]
     rank = _ranks(length, usable, hidden)
-    vectors = [_gaussian(r, u) for r, u in zip(residual, rank, strict=True)]
+    vectors = [gaussian(r, u) for r, u in zip(residual, rank, strict=True)]
     dt = looks[0].clip.dt_s
     score = [ndtri(u) for u in rank]
     quality = _common(score)
     lengths = _lengths(length, usable, hidden, parts)
     cut = [r / np.maximum(1, n[..., None] / GROSS) for r, n in zip(residual, length, strict=True)]
     cut = [np.where(u[..., None], c, np.nan) for c, u in zip(cut, usable, strict=True)]
-    seen = {p: _correlation([_of(c, p) for c in cut]) for p in parts}
+    seen = {p: correlation([_of(c, p) for c in cut]) for p in parts}
     habit = _habit([s[..., None] for s in score], seen, lengths, quality)
-    curves = {p: _strengthened(seen[p], quality + habit, lengths[p][0]) for p in parts}
-    slow_s, quick_s = _time_constants(list(curves.values()), dt)
+    curves = {p: strengthened(seen[p], quality + habit, lengths[p][0]) for p in parts}
+    slow_s, quick_s = time_constants(list(curves.values()), dt)
     sure = [ndtri(u) for u in _ranks([s.confidence for s in looks], usable, hidden)]
-    doubt = -_mean([a * b for a, b in zip(score, sure, strict=True)])
+    doubt = -mean_of([a * b for a, b in zip(score, sure, strict=True)])
     doubt = float(np.clip(doubt, 0, 0.95))
     rest = [(c + doubt * n)[..., None] for c, n in zip(sure, score, strict=True)]
-    rest_steady, _ = _shares(_correlation(rest), dt, slow_s)
+    rest_steady, _ = shares(correlation(rest), dt, slow_s)
     return {
         "slow_s": slow_s,
         "quick_s": quick_s,
-        "shared": float(_strengthened(_between(vectors), quality, RAYLEIGH)),
+        "shared": float(strengthened(_between(vectors), quality, RAYLEIGH)),
         "quality": quality,
         "habit": habit,
         "doubt": doubt,
@@ -78,7 +73,7 @@ def _detector(looks: list[Seen], everyone: list[Seen]) -> dict:
             p: {
                 "offset": offsets[p],
                 **dict(
-                    zip(("steady", "slow"), _shares(curves[p], dt, slow_s, quick_s), strict=True)
+                    zip(("steady", "slow"), shares(curves[p], dt, slow_s, quick_s), strict=True)
                 ),
                 "spread": _spread(looks, p),
                 "missed": [_share_missed(looks, p, which) for which in (False, True)],
@@ -97,11 +92,6 @@ def columns(name: str) -> list[int]:
 
 def _of(array: np.ndarray, name: str) -> np.ndarray:
     return array[:, columns(name)]
-
-
-def _mean(arrays: Iterable[Array]) -> float:
-    flat = np.concatenate([a.ravel() for a in arrays])
-    return float(np.nanmean(flat))
 
 
 def _offset(looks: list[Seen], name: str) -> list[float]:
@@ -145,48 +135,6 @@ def _ranks(values: list[Array], usable: list[Mask], hidden: list[Mask]) -> list[
     return out
 
 
-def _gaussian(residual: Array, rank: Array) -> Array:
-    """The residual's direction with the length that its rank has in a Gaussian of unit spread."""
-    norm = np.linalg.norm(residual, axis=-1, keepdims=True)
-    return residual / np.maximum(norm, 1e-9) * np.sqrt(-2 * np.log1p(-rank))[..., None]
-
-
-def _correlation(series: list[Array]) -> Array:
-    """Correlation (LAGS,) of vectors (F, P, C) with themselves some frames later."""
-    variance = _mean([(s**2).sum(axis=-1) for s in series])
-    out = [1.0]
-    for lag in range(1, LAGS):
-        out.append(_mean([(s[lag:] * s[:-lag]).sum(axis=-1) for s in series]) / variance)
-    return np.array(out)
-
-
-def _shares(curve: Array, dt: float, slow_s: float, quick_s: float = 0.0) -> tuple[float, float]:
-    """Steady and slow share of what has that correlation; without `quick_s` they are everything."""
-    time = dt * np.arange(1, LAGS)
-    slow = np.exp(-time / slow_s)
-    quick = np.exp(-time / quick_s) if quick_s else slow
-    basis = np.stack([1 - quick, slow - quick], axis=1)
-    shares = np.clip(np.linalg.lstsq(basis, curve[1:] - quick, rcond=None)[0], 0, 1)
-    steady, slowly = (float(share) for share in shares / max(1.0, shares.sum()))
-    return steady, slowly if quick_s else 1 - steady
-
-
-def _time_constants(curves: list[Array], dt: float) -> tuple[float, float]:
-    """The slow and the quick one that fit all parts best."""
-    time = dt * np.arange(1, LAGS)
-
-    def misfit(pair: tuple[float, float]) -> float:
-        slow, quick = (np.exp(-time / constant) for constant in pair)
-        total = 0.0
-        for curve in curves:
-            steady, slowly = _shares(curve, dt, *pair)
-            model = steady + slowly * slow + (1 - steady - slowly) * quick
-            total += float(((model - curve[1:]) ** 2).sum())
-        return total
-
-    return min(product(SLOW_S, QUICK_S), key=misfit)
-
-
 def _common(score: list[Array]) -> float:
     """Share of the variance of the scores (F, P) that all points of a clip have in common."""
     between, total = [], []
@@ -215,38 +163,16 @@ def _habit(
 
     It is what keeps lengths alike for longer than directions and whole clips account for.
     """
-    lasting = _correlation(score)[LATE:].mean()
+    lasting = correlation(score)[LATE:].mean()
     habit = 0.0
     for _ in range(3):
         late = [
-            _strengthened(curve[LATE:], quality + habit, lengths[name][0]).mean()
+            strengthened(curve[LATE:], quality + habit, lengths[name][0]).mean()
             for name, curve in curves.items()
         ]
         own = np.mean(late) ** 2  # of lengths of Gaussian vectors, nearly
         habit = float(np.clip((lasting - own) / (1 - own) - quality, 0, 0.5))
     return habit
-
-
-def _strengthened(seen: Array | float, kept: float, lengths: Sequence[float]) -> Array:
-    """Correlation of the Gaussian vectors behind errors whose correlation was seen.
-
-    The errors have these lengths (a table as in errormodel) up to GROSS; the share `kept` of the
-    score of the length is the same for both.
-    """
-    rng = np.random.default_rng(0)
-    first, fresh = rng.normal(size=(2, 20_000, 2))
-    same = np.sqrt(kept) * rng.normal(size=len(first))
-
-    def error(z: Array) -> Array:
-        radius = np.linalg.norm(z, axis=-1, keepdims=True)
-        own = ndtri(np.clip(1 - np.exp(-(radius[:, 0] ** 2) / 2), 1e-9, 1 - 1e-9))
-        at = -log_ndtr(-np.sqrt(1 - kept) * own - same) / LENGTH_STEP
-        return z / radius * np.interp(at, np.arange(LENGTHS), np.minimum(lengths, GROSS))[:, None]
-
-    one = error(first)
-    others = (error(c * first + np.sqrt(1 - c**2) * fresh) for c in CORRELATIONS)
-    weaker = np.array([(one * other).sum() for other in others])
-    return np.interp(seen, np.maximum.accumulate(weaker / weaker[-1]), CORRELATIONS)
 
 
 def _lengths(
@@ -297,7 +223,7 @@ def _confidences(
 def _spread(looks: list[Seen], name: str) -> float:
     """Standard deviation of one coordinate over everything that is reported."""
     inside = [_of(s.error, name)[~_of(s.clip.outside, name)] for s in looks]
-    return float(np.sqrt(_mean([e**2 for e in inside])))
+    return float(np.sqrt(mean_of([e**2 for e in inside])))
 
 
 def _share_missed(looks: list[Seen], name: str, which: bool) -> float:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 from noise_clips import Array, Clip
-from noise_fit import GROSS, LAGS, columns, fit
+from noise_fit import columns, fit
+from noise_time import GROSS, LAGS
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp, wasserstein_distance
 

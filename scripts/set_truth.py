@@ -7,7 +7,7 @@ from sample_body import FEET, Body, Performance
 from poselift.camera import Camera
 from poselift.geometry import unit
 from poselift.skeleton import skeleton
-from poselift.train.posing import _CAPSULES
+from poselift.train.posing import CAPSULES
 
 Array = NDArray[np.floating]
 
@@ -38,7 +38,7 @@ def capsules(body: Body, performance: Performance, top_m: Array) -> tuple[Array,
     """Flesh as in poselift.train.posing: ends (T, K, 2, 3), world, and radii (K,)."""
     ends, radii = [], []
     most = body.skinning.argmax(axis=1)
-    for start, end, flesh in _CAPSULES:
+    for start, end, flesh in CAPSULES:
         bone = body.labels.index(flesh)
         heads = [performance.heads_m[:, body.labels.index(name)] for name in (start, end or start)]
         ends.append(np.stack([heads[0], heads[1] if end else top_m], axis=1))

@@ -3,8 +3,7 @@
 A body is a row of the table of `bodies.py`. One forward pass over its 31 bones gives everything:
 
     surface_m   HALPE-26, what a perfect detector would report, in 3D
-    joints_m    body28: joint centres inside (H36M-17 first), face and feet on the surface;
-                head_top is the end of the head bone
+    joints_m    body28: joint centres inside (H36M-17 first), face, vertex and feet on the surface
     capsule_m   the flesh as line segments with radii, for who hides whom
 """
 
@@ -45,7 +44,7 @@ _SEGMENTS = (
     ("Neck", "Neck1", "Head"),
 )
 # Capsules: bone at the start, bone at the end ("" for the tail of the first), whose radius.
-_CAPSULES = (
+CAPSULES = (
     ("Hips", "Spine1", "LowerBack"),
     ("Spine1", "Neck", "Spine"),
     ("Head", "", "Head"),
@@ -101,7 +100,7 @@ def part(joint: str) -> str:
 
 def own_capsules() -> np.ndarray:
     """Which capsules each HALPE-26 point belongs to, bool (26, capsules)."""
-    own = np.zeros((len(HALPE), len(_CAPSULES)), bool)
+    own = np.zeros((len(HALPE), len(CAPSULES)), bool)
     for row, joint in enumerate(HALPE.joints):
         if part(joint) in _OWN:
             first = 3 + 5 * joint.startswith("right_")
@@ -204,7 +203,7 @@ class Bodies:
         vertex = (self.tail_m[shape, bone] - head[:, bone]) * scales[:, bone, None]
         top = heads[:, :, bone] + (turn[:, :, bone] @ vertex[:, None, :, None])[..., 0]
         surface = self.pairs.points(pairs)
-        joints = self._joint_centres(heads, top, surface)
+        joints = self._joint_centres(heads, surface)
         if offset_m is not None:
             surface = self._offset(surface, turn, offset_m)
         surface["neck"] = (surface["left_shoulder"] + surface["right_shoulder"]) / 2
@@ -235,8 +234,8 @@ class Bodies:
             posed.append(posed[parent] + (turn[:, :, parent] @ offset[:, None, :, None])[..., 0])
         return torch.stack(posed, dim=2)
 
-    def _joint_centres(self, heads: Tensor, top: Tensor, surface: dict[str, Tensor]) -> Tensor:
-        at = surface | {"head_top": top}
+    def _joint_centres(self, heads: Tensor, surface: dict[str, Tensor]) -> Tensor:
+        at = dict(surface)
         for side in ("Left", "Right"):
             for joint, bone in _HEADS.items():
                 at[f"{side.lower()}_{joint}"] = heads[:, :, self.table.index(f"{side}{bone}")]
@@ -255,12 +254,12 @@ class Bodies:
                 ],
                 dim=2,
             )
-            for start, end, _ in _CAPSULES
+            for start, end, _ in CAPSULES
         ]
         return torch.stack(ends, dim=2)
 
     def _radii(self, shape: Tensor, scales: Tensor) -> Tensor:
-        bones = [self.table.index(bone) for _, _, bone in _CAPSULES]
+        bones = [self.table.index(bone) for _, _, bone in CAPSULES]
         return self.radius_m[shape][:, bones] * scales[:, bones]
 
 

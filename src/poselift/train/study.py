@@ -73,7 +73,7 @@ _EVOLVED = replace(_PLAIN, evolve=EvolveConfig(share=0.4))
 _DATA = Study(
     "data",
     "What do bodies, evolution and the calibrated detector bring?",
-    steps=3000,
+    steps=2000,
     batch=128,
     seeds=2,
     variants=(
@@ -125,7 +125,7 @@ def _lifter(name: str, meaning: str = "", evolved: bool = False, **changes: Any)
 _SURVEY = Study(
     "survey",
     "The survey's systems, trained alike: same data, same number of windows",
-    steps=3000,
+    steps=2000,
     batch=128,
     seeds=1,
     variants=(
