@@ -38,7 +38,7 @@ from poselift.train.noise import PRESETS
 from poselift.train.pack import read_pack
 from poselift.train.ppca_data import detections, doubtful_heatmaps
 
-FRAMES, MAPS = 1000, 400
+FRAMES, MAPS = 600, 200
 FULL = PpcaOptions(rotation="full")
 NAMES = {
     "clean": "true points",
