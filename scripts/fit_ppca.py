@@ -12,7 +12,7 @@ worth is then learned from synthetic detections of training subjects.
 import argparse
 import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,32 +20,36 @@ from typing import Any
 import numpy as np
 import torch
 
+from poselift.cli.judging import CACHE
 from poselift.errors import WeightsError
 from poselift.geometry import Array
 from poselift.io.files import atomic
-from poselift.metrics.positions import mpjpe, p_mpjpe
-from poselift.models.ppca.lift import PpcaOptions, lift
+from poselift.models import info
+from poselift.models.lifter import Lifter
+from poselift.models.ppca.lift import PpcaOptions, as_run
 from poselift.models.ppca.model import (
     JOINTS,
     LARGEST_BYTES,
-    SKELETON,
     FusionWeights,
     Mixture,
     load,
     save,
     size,
 )
-from poselift.skeleton import convert, least_confidence
-from poselift.train.batches import COCO, Motions, SynthConfig, splits_of
+from poselift.progress import progress_on_stderr
+from poselift.report import Results
+from poselift.train.batches import Motions, SynthConfig
 from poselift.train.fit_ppca import Fit, FitConfig, fit, log_likelihood
-from poselift.train.fuse_ppca import Detections, learn_fusion, learn_spread
+from poselift.train.fuse_ppca import learn_fusion, learn_spread
+from poselift.train.judge import ALL_TRACKS, judge, of_lifters, tracks_of
 from poselift.train.noise import PRESETS
-from poselift.train.pack import read_pack
+from poselift.train.openbench import NAME
+from poselift.train.pack import Pack, read_pack
 from poselift.train.ppca_data import detections, world_poses
-from poselift.train.ship import DATA_CARD
+from poselift.train.ship import DATA_CARD, MEASURED_HOW, measured, pack_facts
 
 CHARTS, BASIS = (1, 3, 5, 8), 12
-POSES, CHOOSING, CHECKING, DETECTED, MEASURED = 20_000, 8_000, 4_000, 2_000, 2_000
+POSES, CHOOSING, CHECKING, DETECTED = 20_000, 8_000, 4_000, 2_000
 STAGES = 4
 CPU = torch.device("cpu")
 FULL = PpcaOptions(rotation="full")
@@ -80,47 +84,12 @@ def mixture_of(found: Fit, poses: Array) -> Mixture:
     )
 
 
-def errors(mixture: Mixture, data: Detections, options: PpcaOptions) -> dict[str, float]:
-    """Mean errors in mm over the frames with enough joints, and the share of the others."""
-    confidence = least_confidence(data.confidence, COCO, SKELETON)
-    points = convert(data.xy, COCO, SKELETON)
-    found = lift(mixture, points, mixture.visibility(confidence), options)
-    usable = found.chart >= 0
-    pair = found.xyz_m[usable], data.xyz_m[usable]
-    return {
-        "mpjpe_mm": round(1e3 * float(mpjpe(*pair).mean()), 4),
-        "p_mpjpe_mm": round(1e3 * float(p_mpjpe(*pair).mean()), 4),
-        "missed": round(1 - float(usable.mean()), 4),
-    }
-
-
-def constant(data: Detections, pose: Array) -> dict[str, float]:
-    """Errors of the mean pose."""
-    pair = np.broadcast_to(pose, data.xyz_m.shape), data.xyz_m
-    return {
-        "mpjpe_mm": round(1e3 * float(mpjpe(*pair).mean()), 4),
-        "p_mpjpe_mm": round(1e3 * float(p_mpjpe(*pair).mean()), 4),
-        "missed": 0.0,
-    }
-
-
-def measured(
-    mixture: Mixture, motions: dict[str, Motions], config: SynthConfig, pose: Array
-) -> dict[str, dict[str, dict[str, float]]]:
-    """Errors on held-out subjects: split -> track -> metric."""
-    out: dict[str, dict[str, dict[str, float]]] = {}
-    for split in [name for name in motions if name != "train"]:
-        clean = detections(motions[split], MEASURED, config, PRESETS["clean"], seed=31)
-        noisy = detections(motions[split], MEASURED, config, PRESETS["real"], seed=31)
-        out[split] = {
-            "clean": errors(mixture, clean, FULL),
-            "noisy": errors(mixture, noisy, FULL),
-            "clean, yaw only": errors(mixture, clean, PpcaOptions()),
-            "noisy, yaw only": errors(mixture, noisy, PpcaOptions()),
-            "mean_pose": constant(noisy, pose),
-        }
-        print(split, json.dumps(out[split]), flush=True)
-    return out
+def judged(path: Path, pack: Pack) -> Results:
+    """The mixture as it ships on all tracks of the open benchmark."""
+    lifter = Lifter(as_run(load(path), FULL), info("ppca"))
+    with progress_on_stderr(False) as progress:
+        tracks = tracks_of(pack, ALL_TRACKS, CACHE / NAME, progress)
+        return judge(of_lifters("ppca", [lifter], None), tracks, progress)
 
 
 def plot(path: Path, found: Fit, scores: dict[int, float]) -> None:
@@ -156,8 +125,7 @@ def write_record(path: Path, settings: FitConfig, found: Fit, facts: dict[str, A
         "trained_steps": len(found.history),
         "training": asdict(settings) | {"poses": POSES, "detections": DETECTED, "stages": STAGES},
         **facts,
-        "measured_how": f"{MEASURED} single frames per track, errors in mm, H36M-17 root-relative; "
-        "full rotation search unless it says yaw only; 'noisy' is the preset 'real'",
+        "measured_how": MEASURED_HOW,
     }
     with atomic(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
@@ -175,22 +143,19 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     pack = read_pack(args.clips)
-    splits = splits_of(pack)
-    motions = {split: Motions(pack, split, CPU) for split in splits}
+    training, validation = (Motions(pack, split, CPU) for split in ("train", "validation"))
     config = SynthConfig()
-    plain = replace(config, evolve=replace(config.evolve, share=0.0))
 
-    poses = world_poses(motions["train"], POSES, config, seed=1)
-    checking = world_poses(motions["validation"], CHECKING, plain, seed=2)
+    poses = world_poses(training, POSES, config, seed=1)
+    checking = world_poses(validation, CHECKING, config, seed=2)
     charts, scores = chosen(poses[:CHOOSING], checking)
     settings = FitConfig(charts, BASIS)
     found = fit(poses, np.ones(len(poses)), settings, print)
     plot(args.plot, found, scores)
     mixture = mixture_of(found, poses)
-    data = detections(motions["train"], DETECTED, config, PRESETS["real"], seed=3)
+    data = detections(training, DETECTED, config, PRESETS["real"], seed=3)
     mixture = learn_fusion(learn_spread(mixture, data), data, STAGES, FULL, print)
     save(args.out, mixture)
-    tracks = measured(load(args.out), motions, plain, data.xyz_m.mean(0))
     kilobytes = write_record(
         args.out,
         settings,
@@ -201,8 +166,8 @@ def main() -> None:
                 "validation": float(log_likelihood(found.charts, checking).mean()),
                 "validation_by_charts": scores,
             },
-            "data": DATA_CARD | {f"{split}_clips": text for split, text in splits.items()},
-            "measured": tracks,
+            "data": DATA_CARD | pack_facts(pack),
+            "measured": measured(judged(args.out, pack)),
         },
     )
     print(f"{args.out}: {kilobytes:.1f} kB")

@@ -1,3 +1,5 @@
+from importlib.resources import files
+
 import numpy as np
 import pytest
 
@@ -203,10 +205,23 @@ def test_table_has_every_field_that_is_promised():
     assert any(row["shipped"] for row in rows)
 
 
-@pytest.mark.parametrize("name", LIFTERS)
+@pytest.mark.parametrize("name", [name for name in LIFTERS if info(name).target])
 def test_parameter_counts_of_the_table_are_exact(name):
+    torch = pytest.importorskip("torch")
+    with torch.device("meta"):
+        network = build(name)
+    assert sum(p.numel() for p in network.parameters()) == info(name).parameters
+    assert network.frames == info(name).frames
+
+
+def test_a_lifter_that_is_fitted_has_no_network_but_numbers():
     pytest.importorskip("torch")
-    assert sum(p.numel() for p in build(name).parameters()) == info(name).parameters
+    with pytest.raises(InputError, match="ppca: expected a lifter with a network"):
+        build("ppca")
+    of_the_model = ("share", "mean", "basis", "noise", "size_m", "size_spread", "seen", "fade")
+    file = files("poselift.models").joinpath("weights", "ppca.npz")
+    with file.open("rb") as stream, np.load(stream) as data:
+        assert sum(data[name].size for name in of_the_model) == info("ppca").parameters
 
 
 def test_shipped_weights_are_small_and_carry_their_record():

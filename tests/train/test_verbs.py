@@ -113,6 +113,22 @@ def test_results_keep_what_is_not_judged_anew(studied, tiny_pack, tmp_path):
     assert "poselift evaluate clips.npz --model nearest" in (tmp_path / "results.md").read_text()
 
 
+def test_judging_anew_forgets_what_was_said_before(tiny_pack, tmp_path):
+    command = ["results", str(tiny_pack), "-o", str(tmp_path), "--tracks", "real", "--quiet"]
+    assert main([*command, "--model", "mean-pose"]) == 0
+    path = tmp_path / "results.json"
+    stale = path.read_text().replace('"stratum": "view:front"', '"stratum": "view:above"')
+    stale = stale.replace('"stratum": "view:back"', '"stratum": "view:above"')
+    path.write_text(stale)
+    assert main([*command, "--model", "mean-pose"]) == 0
+    labels = {row.stratum for row in read_results(path).records}
+    assert "view:above" not in labels
+    assert any(label.startswith("view:") for label in labels)
+    assert main([*command, "--tracks", "clean", "--model", "mean-pose"]) == 0
+    clean = read_results(path).select(track="clean")
+    assert {row.stratum for row in clean} == {"all"}
+
+
 def test_tracks_that_need_a_pack_say_so(capsys):
     assert main(["evaluate", "--tracks", "real", "--quiet"]) == 1
     assert "expected a pack" in capsys.readouterr().err

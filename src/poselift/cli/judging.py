@@ -2,12 +2,14 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from poselift.cli.verbs import add_verb, needs_torch, set_threads
 from poselift.progress import progress_on_stderr
 
+_DETAILED = ("real", "rendered")  # tracks that docs/results.json has strata and joints of
 CACHE = Path("~/.cache/poselift").expanduser()
 
 
@@ -177,9 +179,26 @@ def _results(args: argparse.Namespace) -> int:
     stored = args.out / "results.json"
     results = read_results(stored) if stored.exists() else Results()
     for path in args.add:
-        results = results.merged(read_results(path))
+        results = _renewed(results, read_results(path))
     models = judge.known() if args.model is None else args.model
     if models:
-        results = results.merged(judged(judge, models, None, read_pack(args.pack), args))
-    tell(results, args.out, "Results", name="results")
+        results = _renewed(results, judged(judge, models, None, read_pack(args.pack), args))
+    tell(_essential(results), args.out, "Results", name="results")
     return 0
+
+
+def _renewed(old: Any, new: Any) -> Any:
+    """Both, without what the old ones say of a lifter on a track that the new ones judge anew."""
+    judged_anew = {(r.lifter, r.benchmark, r.track) for r in new.records}
+    kept = (r for r in old.records if (r.lifter, r.benchmark, r.track) not in judged_anew)
+    return replace(old, records=tuple(kept)).merged(new)
+
+
+def _essential(results: Any) -> Any:
+    """Results without the details of most tracks, which would make the file many megabytes."""
+
+    def kept(record: Any) -> bool:
+        detail = record.stratum != "all" or record.metric.startswith("pck_")
+        return record.track in _DETAILED or not detail or record.metric == "pck_150"
+
+    return replace(results, records=tuple(r for r in results.records if kept(r)))

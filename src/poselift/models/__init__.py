@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any
 
-from poselift.errors import MissingExtraError, UnknownNameError, WeightsError
+from poselift.errors import InputError, MissingExtraError, UnknownNameError, WeightsError
 from poselift.models.records import LIFTERS, LifterInfo
 
 if TYPE_CHECKING:
@@ -31,8 +31,13 @@ def info(name: str) -> LifterInfo:
 
 
 def build(name: str, **changes: object) -> "Network":
-    """A network with fresh weights; `changes` go into its Config. Needs the extra `train`."""
+    """A network with fresh weights; `changes` go into its Config. Needs the extra `train`.
+
+    Raises UnknownNameError, InputError where the lifter has no network.
+    """
     record = info(name)
+    if not record.target:
+        raise InputError(name, expected="a lifter with a network", found="one that is fitted")
     module_name, _, class_name = record.target.partition(":")
     try:
         module = import_module(module_name)
@@ -48,14 +53,18 @@ def weights_record(name: str) -> dict[str, Any] | None:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
-def load(name: str = DEFAULT) -> "Lifter":
-    """A lifter with shipped weights, ready to use.
+def load(name: str = DEFAULT, *, threads: int = 0) -> "Lifter":
+    """A lifter with shipped weights, ready to use, on so many threads (0: all).
 
     Raises UnknownNameError, and WeightsError where no weights are shipped or the hash is wrong.
     """
     from poselift.models.lifter import Lifter
 
-    return Lifter.from_onnx(weights_bytes(name), info(name))
+    if info(name).target:
+        return Lifter.from_onnx(weights_bytes(name), info(name), threads)
+    from poselift.models import ppca
+
+    return Lifter(ppca.as_run(ppca.shipped(), ppca.PpcaOptions(rotation="full")), info(name))
 
 
 def weights_bytes(name: str) -> bytes:

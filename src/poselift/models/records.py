@@ -17,7 +17,7 @@ class LifterInfo:
     """
 
     name: str
-    target: str
+    target: str  # "" where there is no network
     frames: int
     parameters: int
     gives: Gives
@@ -98,6 +98,15 @@ _DGNET = _System(
 _MIXSTE = _System(
     "mixste", "mixste:MixSTE", "Zhang et al., MixSTE, CVPR 2022", "none stated", gives="all"
 )
+_PPCA = LifterInfo(
+    name="ppca",
+    target="",
+    frames=1,
+    parameters=3_345,
+    gives="centre",
+    citation="Tome et al., Lifting from the Deep, CVPR 2017; with full rotation",
+    original_licence="GPL-3.0",
+)
 _MIXED = _System("mixed", "river:Mixed", "poselift", "Apache-2.0", gives="all")
 
 LIFTERS: dict[str, LifterInfo] = {
@@ -113,6 +122,7 @@ LIFTERS: dict[str, LifterInfo] = {
         *_DGNET.frames({27: 407_689, 81: 543_979, 243: 680_269}),
         *_MIXSTE.frames({27: 33_673_219, 81: 33_700_867, 243: 33_783_811}),
         _MIXSTE.record("mixste-27-narrow", 2_126_851, 27, frames=27, width=128),
+        _PPCA,
         _MIXED.record("mixed", 222_963, 27),
     )
 }

@@ -13,7 +13,7 @@ import torch
 
 from poselift.errors import InputError
 from poselift.evaluate import Clip, Lift, evaluate
-from poselift.models import LIFTERS, build, info, weights_bytes, weights_record
+from poselift.models import LIFTERS, build, load, weights_record
 from poselift.models.lifter import Lifter
 from poselift.models.network import Network
 from poselift.report import Cost, Results, to_records
@@ -50,9 +50,11 @@ def contender(model: str, pack: Pack | None) -> Contender:
             raise InputError(model, expected="a pack, whose training poses it is made of")
         motions = Motions(pack, "train", torch.device("cpu"))
         return of_lifters(model, [baselines.baseline(model, motions)], None)
-    lifter = Lifter.from_onnx(weights_bytes(model), info(model), threads=1)
+    lifter = load(model, threads=1)
     record = weights_record(model) or {}
-    return of_lifters(model, [lifter], build(model, **record["training"]["network"]))
+    has_network = lifter.info.target
+    network = build(model, **record["training"]["network"]) if has_network else None
+    return of_lifters(model, [lifter], network)
 
 
 def of_lifters(name: str, lifters: Sequence[Lifter], model: Network | None) -> Contender:

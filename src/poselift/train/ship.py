@@ -20,6 +20,10 @@ from poselift.train.pack import Pack
 from poselift.train.runs import export, network
 
 MEASURED = ("mpjpe_mm", "p_mpjpe_mm", "n_mpjpe_mm", "mpjve_mm_s", "angle_deg")
+MEASURED_HOW = (
+    "poselift evaluate clips.npz: the open benchmark open-v1, offline with flip, H36M-17 "
+    "root-relative (docs/benchmark.md)"
+)
 _LARGEST_BYTES = 10e6
 DATA_CARD = {
     "motion": "CMU Graphics Lab Motion Capture Database (mocap.cs.cmu.edu, NSF EIA-0196217): free "
@@ -69,10 +73,9 @@ def ship(
         "trained_steps": facts["step"],
         "training": facts["config"],
         "export_difference_m": exported.half_difference_m,
-        "data": DATA_CARD | _pack_facts(pack),
+        "data": DATA_CARD | pack_facts(pack),
         "measured": measured(results),
-        "measured_how": "poselift evaluate clips.npz: the open benchmark open-v1, offline with "
-        "flip, H36M-17 root-relative (docs/benchmark.md)",
+        "measured_how": MEASURED_HOW,
         "lifter": {name: value for name, value in asdict(record).items() if name != "target"},
     }
     with atomic(path.with_suffix(".json")) as part:
@@ -103,6 +106,7 @@ def _commands(facts: dict[str, Any]) -> list[str]:
     return [*commands, " ".join(words)]
 
 
-def _pack_facts(pack: Pack) -> dict[str, str]:
+def pack_facts(pack: Pack) -> dict[str, str]:
+    """What a record says about the motion that was trained on and its held-out parts."""
     clips = {f"{split}_clips": text for split, text in splits_of(pack).items()}
     return clips | {"pack_sha256": pack.digest}
