@@ -79,7 +79,8 @@ def judged(
         for each in (*who, *(judge.contender(model, pack) for model in named)):
             command = f"poselift evaluate clips.npz --model {each.name}"
             results = results.merged(judge.judge(each, tracks, progress, command))
-    return results
+        meta = judge.digests(pack, names, CACHE / judge.NAME)
+    return replace(results, meta={**results.meta, **meta})
 
 
 def tell(results: Any, out: Path | None, title: str, name: str = "report") -> None:

@@ -107,6 +107,15 @@ def tracks_of(
     return {name: out[name] for name in names}
 
 
+def digests(pack: Pack | None, names: Iterable[str], cache: Path) -> dict[str, str]:
+    """SHA-256 of the tracks that are made, for the head of a report."""
+    made = [name for name in names if name != RENDERED]
+    if not made or pack is None:
+        return {}
+    found = load_or_make(pack, cache, made, lambda *_: None)
+    return {f"{NAME} {name}": f"SHA-256 {data.digest()}" for name, data in found.items()}
+
+
 def judge(
     who: Contender, tracks: Mapping[str, Sequence[Clip]], progress: Progress, command: str = ""
 ) -> Results:

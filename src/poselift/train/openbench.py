@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -293,8 +294,11 @@ def load_or_make(
 
 
 def _key(pack: Pack, track: Track) -> str:
-    """What decides about a track, in 12 letters."""
-    return hashlib.sha256(f"{pack.digest} {track}".encode()).hexdigest()[:12]
+    """What decides about a track, in 12 letters: motion, settings, bodies, detectors."""
+    sha = hashlib.sha256(f"{pack.digest} {track}".encode())
+    for name in ("bodies.npz", "detectors.json"):
+        sha.update(files("poselift.train").joinpath(name).read_bytes())
+    return sha.hexdigest()[:12]
 
 
 def save(track: TrackData, path: Path) -> None:
