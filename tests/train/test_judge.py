@@ -120,6 +120,16 @@ def test_everybody_is_known_by_name(tiny_pack_read):
         contender("x", tiny_pack_read)
 
 
+def test_a_competitor_is_asked_only_what_it_can_answer():
+    from poselift.train.judge import judge
+
+    clips = rendered_clips()[:1]
+    tracks = {"clean": clips, "rendered": clips}
+    results = judge(contender(BLAZEPOSE, None), tracks, lambda *_: None)
+    assert {record.track for record in results.records} == {"rendered"}
+    assert results.costs == ()
+
+
 def test_tracks_come_in_the_order_asked_for(tmp_path):
     tracks = tracks_of(None, ["rendered"], tmp_path, lambda *_: None)
     assert list(tracks) == ["rendered"]

@@ -31,11 +31,15 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Contender:
-    """Who is judged: one lift per seed, and what it costs where that is known."""
+    """Who is judged: one lift per seed, and what it costs where that is known.
+
+    only: the tracks that it can be asked about, where it is not all.
+    """
 
     name: str
     lifts: tuple[Lift, ...]
     cost: Callable[[], Cost] | None = None
+    only: tuple[str, ...] = ALL_TRACKS
 
 
 def contender(model: str, pack: Pack | None) -> Contender:
@@ -44,7 +48,7 @@ def contender(model: str, pack: Pack | None) -> Contender:
     Raises UnknownNameError, WeightsError, InputError.
     """
     if model == BLAZEPOSE:
-        return Contender(model, (blazepose_lift,))
+        return Contender(model, (blazepose_lift,), only=(RENDERED,))
     if model in baselines.NAMES:
         if pack is None:
             raise InputError(model, expected="a pack, whose training poses it is made of")
@@ -119,9 +123,11 @@ def digests(pack: Pack | None, names: Iterable[str], cache: Path) -> dict[str, s
 def judge(
     who: Contender, tracks: Mapping[str, Sequence[Clip]], progress: Progress, command: str = ""
 ) -> Results:
-    """Every metric of a lifter on every track, and its cost."""
+    """Every metric of a lifter on every track that it can be asked about, and its cost."""
     records = []
     for name, clips in tracks.items():
+        if name not in who.only:
+            continue
         runs = []
         for number, lift in enumerate(who.lifts, start=1):
             label = f"{who.name}, {name}" + (f", seed {number}" if len(who.lifts) > 1 else "")
