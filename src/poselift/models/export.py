@@ -5,6 +5,7 @@ computed in 32 bits; onnxruntime folds the casts when it loads the file.
 """
 
 import hashlib
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -87,6 +88,8 @@ def export_onnx(
 
 
 def _trace(module: nn.Module, example: Tensor, outputs: Sequence[str]) -> onnx.ModelProto:
+    # It says that torchvision, which nothing here uses, is not installed.
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         # Deprecations inside the exporter itself; the result is checked by numbers.
         warnings.simplefilter("ignore")
