@@ -161,6 +161,9 @@ def test_train_passes_options_on_to_the_network(tiny_pack, tmp_path, capsys):
     assert config["network"] == NETWORK
     assert main([*command, "--set", "width"]) == 1
     assert "expected NAME=VALUE, found width" in capsys.readouterr().err
+    command[3] = str(tmp_path / "other")
+    assert main([*command, "--set", "widht=3"]) == 1
+    assert "unknown option of strided-27: found 'widht' (known: " in capsys.readouterr().err
 
 
 def test_presets_are_configurations_of_runs():

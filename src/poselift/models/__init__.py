@@ -6,7 +6,7 @@ file, with a JSON record of how it was made and what it reaches.
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import cache
 from importlib import import_module
 from importlib.resources import as_file, files
@@ -33,7 +33,7 @@ def info(name: str) -> LifterInfo:
 def build(name: str, **changes: object) -> "Network":
     """A network with fresh weights; `changes` go into its Config. Needs the extra `train`.
 
-    Raises UnknownNameError, InputError where the lifter has no network.
+    Raises UnknownNameError (lifter, option), InputError where the lifter has no network.
     """
     record = info(name)
     if not record.target:
@@ -43,6 +43,10 @@ def build(name: str, **changes: object) -> "Network":
         module = import_module(module_name)
     except ImportError as error:
         raise MissingExtraError("torch", "train") from error
+    known = [option.name for option in fields(module.Config)]
+    for option in changes:
+        if option not in known:
+            raise UnknownNameError(f"option of {name}", option, known)
     return getattr(module, class_name)(module.Config(**{**record.config, **changes}))
 
 
