@@ -22,7 +22,7 @@ from poselift.train.loop import Report, Run, TrainConfig
 from poselift.train.noise import NoiseConfig
 from poselift.train.pack import Pack
 
-# Small enough for two CPU cores in minutes: a Strided Transformer of 27 frames, 0.65 M parameters.
+# Small enough for two CPU cores in minutes: a Strided Transformer of 27 frames, 0.5 M parameters.
 _SMALL = {"width": 96, "hidden": 192, "layers": 2, "heads": 4}
 
 
