@@ -78,6 +78,7 @@ def test_a_study_that_is_trained_is_only_judged(studied, tiny_pack, capsys):
     rows = results.select(metric="mpjpe_mm", stratum="all")
     assert {(row.lifter, row.seeds) for row in rows} == {("tiny/with", 2), ("tiny/without", 2)}
     assert {row.benchmark for row in rows} == {"study: tiny"}
+    assert {row.command for row in rows} == {"poselift study tiny clips.npz -o runs/tiny"}
     assert "Does anything help?" in (studied / "report.md").read_text()
 
 

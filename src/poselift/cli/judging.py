@@ -77,7 +77,8 @@ def judged(
         tracks = judge.tracks_of(pack, names, CACHE / judge.NAME, progress)
         who = [judge.contender_from_runs(runs, name)] if runs else []
         for each in (*who, *(judge.contender(model, pack) for model in named)):
-            command = f"poselift evaluate clips.npz --model {each.name}"
+            model = each.name if each.name in named else " ".join(map(str, runs))
+            command = f"poselift evaluate clips.npz --model {model}"
             results = results.merged(judge.judge(each, tracks, progress, command))
         meta = judge.digests(pack, names, CACHE / judge.NAME)
     return replace(results, meta={**results.meta, **meta})

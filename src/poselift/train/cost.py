@@ -1,7 +1,6 @@
 """What a lifter costs: parameters, multiply-adds by one counter, milliseconds on one thread."""
 
 import time
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,15 +12,6 @@ from poselift.models.network import Network
 
 _LEAST_S = 0.5
 _WINDOWS = 16
-
-
-@dataclass(frozen=True)
-class Price:
-    """Cost of one output frame without flip."""
-
-    parameters: int
-    macs_per_frame: float
-    ms_per_frame: float
 
 
 def parameters(network: Network) -> int:

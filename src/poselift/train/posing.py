@@ -17,9 +17,9 @@ from torch import Tensor
 from poselift.geometry import Array
 from poselift.skeleton import skeleton
 from poselift.train.bodies import BodyTable
+from poselift.train.errormodel import HALPE, part
 from poselift.train.synth import normal
 
-HALPE = skeleton("halpe26")
 BODY = skeleton("body28")
 
 # Which bone heads are joint centres; the other joints follow from them or lie on the surface.
@@ -91,11 +91,6 @@ _DEFINITION_M = {
     "heel": 0.010,
     "head_top": 0.015,
 }
-
-
-def part(joint: str) -> str:
-    """A joint's name without its side."""
-    return joint.removeprefix("left_").removeprefix("right_")
 
 
 def own_capsules() -> np.ndarray:

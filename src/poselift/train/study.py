@@ -189,9 +189,11 @@ def train_study(
 
 
 def as_study(study: Study, results: Results) -> Results:
-    """The same results under a name of their own, so that they fill tables of their own."""
+    """The same results with the study's command, under a name and in tables of their own."""
     name = f"study: {study.name}"
-    return replace(results, records=tuple(replace(r, benchmark=name) for r in results.records))
+    command = f"poselift study {study.name} clips.npz -o runs/{study.name}"
+    renamed = (replace(r, benchmark=name, command=command) for r in results.records)
+    return replace(results, records=tuple(renamed))
 
 
 PRESETS = {
