@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 
 from poselift.io.files import atomic
+from poselift.models.mixed import Config, Mixed
 from poselift.models.mixers import MIXERS
-from poselift.models.river import Config, Mixed
 
 LENGTHS = (27, 81, 243, 351)
 LIVE_WINDOW = 243

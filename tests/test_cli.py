@@ -376,6 +376,8 @@ def test_no_verb_shows_the_help(capsys):
         ("view --help", ["--port", "--no-browser"]),
         ("convert --help", [".bvh"]),
         ("train --help", ["--minutes", "--seed"]),
+        ("models --help", ["multiply-adds", "MPJPE", "licence"]),
+        ("import-weights --help", ["examples:", "mixste-243", "code", "not for commercial use"]),
         ("mocap --help", ["build"]),
         ("--version", [poselift.__version__]),
     ],
@@ -394,9 +396,14 @@ def test_models_as_a_table_and_as_json(capsys):
     assert main(["models", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [line.split()[0] for line in table[1:]] == [row["name"] for row in rows]
-    fields = {"name", "parameters", "frames", "gives", "licence", "shipped", "measured"}
-    for row in rows:
-        assert fields <= set(row)
+    fields = {"name", "parameters", "macs_per_frame", "frames", "gives", "licence", "shipped"}
+    assert table[0].split()[:4] == ["name", "parameters", "M", "MACs"]
+    for row, line in zip(rows, table[1:], strict=True):
+        assert fields | {"original_licence", "measured"} <= set(row)
+        assert f"{row['parameters']:,}" in line
+        macs = row["macs_per_frame"]
+        assert line.split()[2] == (f"{macs / 1e6:.1f}" if macs else "-")
+        assert line.endswith(row["original_licence"])
         assert row["parameters"] > 1e3
         assert row["licence"] == "Apache-2.0"
     assert [row["name"] for row in rows if row["shipped"]] == ["strided-27", "ppca"]
@@ -464,6 +471,7 @@ def test_verbs_of_training_without_torch(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr("poselift.cli.verbs.import_module", no_torch)
     message = "torch is not installed: expected pip install 'poselift[train]'"
     refused(capsys, ["train", tmp_path / "x.npz", "-o", tmp_path], message)
+    refused(capsys, ["import-weights", "tcn", tmp_path / "x.bin", "-o", tmp_path], message)
     refused(capsys, ["evaluate", tmp_path / "x.npz"], message)
 
 

@@ -191,6 +191,7 @@ def test_every_option_is_tested_below():
         "fps",
         "size_px",
         "min_seen_s",
+        "height_m",
     }
 
 
@@ -213,6 +214,28 @@ def test_an_option_changes_the_result(name, person):
     plain, changed = lift(people), lift(people, **{name: CHANGES[name]})
     same = len(plain) == len(changed) and plain[0].xyz_m.shape == changed[0].xyz_m.shape
     assert not (same and np.allclose(plain[0].xyz_m, changed[0].xyz_m, atol=1e-5))
+
+
+def test_river_goes_the_whole_way_and_can_be_told(tmp_path, tiny_river_path, person):
+    """All 28 joints, their uncertainty included, in every file that can hold them."""
+    model = str(tiny_river_path)
+    (poses,) = lift(person, lifter=model)
+    assert poses.skeleton == skeleton("body28")
+    assert poses.seen.all()
+    assert (poses.uncertainty_m[:, 1:] > 0).all()
+    assert (poses.axes, poses.origin) == ("world", "world")
+    for kind in ("npz", "json", "csv", "bvh"):
+        assert poselift.io.write(tmp_path / f"motion.{kind}", [poses])
+    (again,) = poselift.io.read(tmp_path / "motion.npz")
+    np.testing.assert_array_equal(again.uncertainty_m, poses.uncertainty_m)
+    np.testing.assert_array_equal(again.scale_m, poses.scale_m)
+    assert "left_heel_sd_m" in (tmp_path / "motion.csv").read_text()
+    for changed in ({"height_m": 1.2}, {"pitch_deg": 20.0}, {"flip": False}):
+        (other,) = lift(person, lifter=model, space="root", **changed)
+        (plain,) = lift(person, lifter=model, space="root")
+        assert np.abs(other.xyz_m - plain.xyz_m).max() > 1e-4
+    (tall,) = lift(person, lifter=model, height_m=1.2)
+    assert "body height 1.20 m, as told" in tall.history
 
 
 def test_an_unknown_lifter_is_named_before_any_work():
@@ -339,6 +362,8 @@ def test_spaces(person):
         ("view_deg", 180),
         ("pitch_deg", np.nan),
         ("pitch_deg", 91),
+        ("height_m", 175),
+        ("height_m", 1.75),  # which the default lifter cannot be told
         ("smooth_hz", 0),
         ("smooth_hz", np.inf),
         ("space", "moon"),

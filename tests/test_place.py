@@ -234,6 +234,28 @@ def test_confidence_weighs():
     assert errors[-1] < 1e-6
 
 
+def test_joints_that_the_lifter_is_unsure_of_weigh_less():
+    camera = looking_down(0)
+    poses = lifted(walk(), camera)
+    truth = camera.world_to_camera(walk())[:, 0]
+    wrist = H36M.index("left_wrist")
+    wrong = poses.xyz_m.copy()
+    wrong[:, wrist] += 0.5
+    errors = []
+    for sd_m in (0.01, 0.1, 1.0, np.nan):
+        sd = np.full(wrong.shape[:2], 0.01)
+        sd[:, wrist] = sd_m
+        found = root_in_camera_m(replace(poses, xyz_m=wrong, uncertainty_m=sd))
+        errors.append(np.abs(found - truth).max())
+    assert errors == sorted(errors, reverse=True)
+    assert errors[0] > 0.05
+    assert errors[2] < 0.01 * errors[0]
+    assert errors[-1] < 1e-6
+    even = replace(poses, xyz_m=wrong, uncertainty_m=np.full(wrong.shape[:2], 0.3))
+    plain = root_in_camera_m(replace(poses, xyz_m=wrong))
+    np.testing.assert_allclose(root_in_camera_m(even), plain, atol=1e-4)
+
+
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_too_few_joints_give_no_root(count):
     poses = lifted(walk(), looking_down(0))

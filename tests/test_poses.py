@@ -220,12 +220,23 @@ def test_what_a_skeleton_lacks_is_nan_with_confidence_0():
 
 
 def test_bodies_on_another_skeleton():
-    poses = solid(uncertainty_m=np.ones((3, 17)), axes="world", origin="world", person=2)
+    sd = np.arange(1.0, 52.0).reshape(3, 17)
+    poses = solid(uncertainty_m=sd, axes="world", origin="world", person=2)
     other = poses.to(skeleton("h36m16"))
     np.testing.assert_array_equal(other.xyz_m, np.delete(poses.xyz_m, 9, axis=1))
-    assert other.uncertainty_m is None
+    np.testing.assert_array_equal(other.uncertainty_m, np.delete(sd, 9, axis=1))
     assert (other.axes, other.origin, other.person) == ("world", "world", 2)
     assert other.history == ("joints: h36m17 to h36m16",)
+
+
+def test_nothing_is_claimed_about_joints_that_are_made_up():
+    names = ("left_hip", "right_hip", "left_knee")
+    legs = Skeleton("legs", dict.fromkeys(names, ""))
+    poses = Poses3D(np.ones((2, 3, 3)), [0, 1], legs, uncertainty_m=np.full((2, 3), 0.1))
+    body = poses.to(skeleton("h36m17"))
+    claimed = {body.skeleton.joints[row] for row in np.flatnonzero(body.uncertainty_m[0] == 0.1)}
+    assert np.isfinite(body.xyz_m[:, body.skeleton.index("pelvis")]).all()
+    assert claimed == set(names)
 
 
 @pytest.mark.parametrize("make", [flat, solid])

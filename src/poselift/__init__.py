@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from poselift.poses import Poses2D, Poses3D
     from poselift.skeleton import Skeleton, skeletons
     from poselift.skeleton import skeleton as skeleton_named
+    from poselift.streaming import stream
 
 # Where each name lives, module:attribute. No name may be that of a module in this folder: Python
 # sets it to the module as soon as anything imports that (hence `skeleton_named`).
@@ -35,6 +36,7 @@ _HOMES = {
     "read": "poselift.io:read",
     "skeleton_named": "poselift.skeleton:skeleton",
     "skeletons": "poselift.skeleton:skeletons",
+    "stream": "poselift.streaming:stream",
     "write": "poselift.io:write",
 }
 
@@ -50,6 +52,7 @@ __all__ = [
     "read",
     "skeleton_named",
     "skeletons",
+    "stream",
     "write",
 ]
 

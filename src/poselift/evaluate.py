@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poselift.errors import InputError
-from poselift.geometry import Array
+from poselift.geometry import Array, unit
 from poselift.metrics.contact import CAMERA_UP
+from poselift.metrics.uncertainty import OPTICAL_AXIS
 from poselift.poses import Poses2D, Poses3D
 from poselift.report import Answer, Evaluated
+from poselift.skeleton import skeleton
 
 Lift = Callable[[Poses2D], Poses3D]
 Progress = Callable[[int, int], None]
@@ -51,10 +53,10 @@ def evaluate(lift: Lift, clips: Sequence[Clip], progress: Progress | None = None
 
 def _answer(lift: Lift, clip: Clip) -> Answer:
     try:
-        poses = lift(clip.observed)
-        predicted, sd = poses.xyz_m, poses.uncertainty_m
+        poses = lift(clip.observed).to(skeleton("h36m17"))
+        predicted, sd, scale = poses.xyz_m, poses.uncertainty_m, poses.scale_m
     except InputError:
-        predicted, sd = np.full(clip.truth_m.shape, np.nan), None
+        predicted, sd, scale = np.full(clip.truth_m.shape, np.nan), None, None
     return Answer(
         name=clip.name,
         predicted_m=predicted,
@@ -65,4 +67,6 @@ def _answer(lift: Lift, clip: Clip) -> Answer:
         contact=clip.contact,
         up=clip.up,
         sd_m=sd,
+        scale_m=scale,
+        axis=OPTICAL_AXIS if clip.root_m is None else unit(clip.root_m),
     )

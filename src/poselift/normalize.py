@@ -52,7 +52,7 @@ def person_window(rays: Array) -> Window:
     count = xp.where(count > 0, count, xp.ones_like(count))
 
     centre = xp.sum(rays * weight, axis=(-3, -2), keepdims=True) / count
-    rotation = _rotation_to_axis(xp, centre[..., 0, 0, :])
+    rotation = rotation_to_axis(centre[..., 0, 0, :])
     directions = xp.concat([rays, xp.ones_like(rays[..., :1])], axis=-1)
     turned = directions @ xp.matrix_transpose(rotation)[..., None, :, :]
     # A ray more than 84 degrees off the axis is not on this person; keep the slope finite.
@@ -65,8 +65,9 @@ def person_window(rays: Array) -> Window:
     return Window(slopes / spread * SPREAD_TO_UNIT * weight, rotation)
 
 
-def _rotation_to_axis(xp: Any, slope: Array) -> Array:
+def rotation_to_axis(slope: Array) -> Array:
     """Smallest rotation (..., 3, 3) that turns the ray of `slope` (..., 2) onto (0, 0, 1)."""
+    xp = array_namespace(slope)
     length = xp.sqrt(1 + xp.sum(slope**2, axis=-1))
     x, y = slope[..., 0] / length, slope[..., 1] / length
     z = 1 / length

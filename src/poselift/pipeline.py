@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
 from pathlib import Path
@@ -17,8 +18,9 @@ from poselift.errors import InputError, UnknownNameError
 from poselift.geometry import Array
 from poselift.io.frames import FrameSource, Span
 from poselift.io.video import open_frames
-from poselift.models import DEFAULT, info, load
+from poselift.models import DEFAULT, LIFTERS, info, load
 from poselift.models.lifter import Lifter
+from poselift.models.river_lifter import RiverLifter
 from poselift.poses import Detection, Poses2D, Poses3D
 from poselift.skeleton import Skeleton, skeleton
 from poselift.track import assemble, track
@@ -40,6 +42,7 @@ _NUMBERS: dict[str, tuple[str, str, Callable[[Any], bool]]] = {
     "min_seen_s": ("least time seen", "seconds >= 0", lambda v: 0 <= v < np.inf),
     "view_deg": ("field of view", "0.1 to 179 degrees", lambda v: 0.1 <= v <= 179),
     "pitch_deg": ("camera pitch", "-90 to 90 degrees", lambda v: -90 <= v <= 90),
+    "height_m": ("body height", "0.3 to 3 metres", lambda v: 0.3 < v < 3),
     "smooth_hz": ("cut-off of smoothing", "Hz above 0, or off", lambda v: 0 < v < np.inf),
 }
 
@@ -62,7 +65,8 @@ class Options:
     max_people: int | None = None  # keep those seen longest
     min_seen_s: float = 0.25  # people tracked for less are left out
     view_deg: float | None = None  # horizontal field of view of the camera, if known
-    pitch_deg: float = 0.0  # how far the camera looks down
+    pitch_deg: float = 0.0  # how far the camera looks down; `river` is told where it is not 0
+    height_m: float | None = None  # how tall people are, if known: the scale of `river`'s answers
     smooth_hz: float | None = 6.0  # cut-off of the zero-phase filter; None leaves poses raw
     constant_bones: bool = True
     space: Space = "world"
@@ -80,6 +84,10 @@ class Options:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, Real) and fits(value)):
                 raise InputError(f"{what} ({name})", expected=expected, found=value)
+        if self.height_m is not None and info(self.lifter).gives != "stream":
+            known = [name for name, record in LIFTERS.items() if record.gives == "stream"]
+            expected = "a lifter that can be told"
+            raise InputError("body height", expected=expected, found=self.lifter, known=known)
         if self.size_px is not None:
             _check_size("image size (size_px)", self.size_px)
         Span(self.start_s, self.end_s)
@@ -134,9 +142,10 @@ def lift(source: Source, *, progress: Progress | None = None, **options: Any) ->
     """3D motion of everybody in a video, image, image folder, keypoint file, or Poses2D.
 
     One Poses3D per person, longest seen first (people given as Poses2D or in a file of ours keep
-    their order), all on the same time axis (NaN where absent); H36M-17 joints in metres, by default
-    in a level world with z up and the floor at 0. `history` tells what was assumed or left out.
-    `progress` is called with a step, how much of it is done, and the whole.
+    their order), all on the same time axis (NaN where absent); H36M-17 joints in metres (`river`:
+    body28, H36M-17 first), by default in a level world with z up and the floor at 0. `history`
+    tells what was assumed or left out. `progress` is called with a step, how much of it is done,
+    and the whole.
     `options`: the fields of `Options`. Raises PoseliftError (InputError for a source that cannot
     be read or holds nobody, DetectorError, WeightsError, MissingExtraError).
     """
@@ -294,14 +303,14 @@ class _Found:
 
 # ------------------------------------------------------------------------------------------- to 3D
 def lift_people(
-    people: Sequence[Poses2D], options: Options, progress: Progress, lifter: Lifter
+    people: Sequence[Poses2D], options: Options, progress: Progress, lifter: Lifter | RiverLifter
 ) -> list[Poses3D]:
     """2D people to 3D people in the space that the options ask for.
 
     Somebody with too few joints in every frame is left out, which the history of the others says;
     raises InputError where that is everybody.
     """
-    lifter = Lifter(lifter.run, lifter.info, replace(lifter.options, flip=options.flip))
+    lifter = _told(lifter, options)
     whole = sum(len(person.time_s) for person in people)
     lifted: list[Poses3D] = []
     refused: list[InputError] = []
@@ -319,6 +328,18 @@ def lift_people(
     for error in refused:
         lifted = [poses.then(f"left out: {error}") for poses in lifted]
     return place.in_world(lifted, options.pitch_deg) if options.space == "world" else lifted
+
+
+def _told(lifter: Lifter | RiverLifter, options: Options) -> Lifter | RiverLifter:
+    """The lifter with what the options know of people and camera."""
+    told = copy(lifter)
+    if isinstance(told, RiverLifter):
+        pitch = np.deg2rad(options.pitch_deg)
+        up = (0.0, -float(np.cos(pitch)), -float(np.sin(pitch))) if pitch else None
+        told.options = replace(told.options, flip=options.flip, height_m=options.height_m, up=up)
+    else:
+        told.options = replace(told.options, flip=options.flip)
+    return told
 
 
 def _settle(poses: Poses3D, options: Options) -> Poses3D:

@@ -16,6 +16,7 @@ from poselift.skeleton import Skeleton
 # place in the image; nobody changes it quickly either.
 DEPTH_CUTOFF_HZ = 1.0
 FLOOR_PERCENTILE = 3.0
+LEAST_SD_M = 0.02  # what the 2D joints are off by where the 3D ones are certain
 # Roots nearer or farther than this are no solution: the 2D does not fit the pose or the camera.
 NEAREST_M, FARTHEST_M = 0.1, 5000.0
 
@@ -58,18 +59,40 @@ def _root_to_leaves(skeleton: Skeleton) -> list[tuple[int, int]]:
 def root_in_camera_m(poses: Poses3D) -> Array:
     """Where the root is in camera axes, (T, 3), from the 2D joints; NaN where there is no pose.
 
-    Per frame the shift t that brings the joints P onto their rays rho (slopes): least squares of
-    rho (P_z + t_z) - (P_xy + t_xy), weighted by confidence (3 x 3 normal equations).
-    Raises InputError without observed 2D, or for poses that are not root-relative in camera axes.
+    Joints are weighted by confidence, and where the poses say how sure they are, by the inverse of
+    their variance (plus that of `LEAST_SD_M`, so that no few joints decide alone). Raises
+    InputError without observed 2D, or for poses that are not root-relative in camera axes.
     """
     _check_frame("placing the root", poses, "root")
     if poses.observed is None:
         raise InputError("placing the root", expected="the 2D joints it was lifted from")
     observed = poses.observed.to(poses.skeleton)
     rays = _camera_of(poses).image_to_rays(observed.xy_px)
-    usable = np.isfinite(rays).all(-1) & np.isfinite(poses.xyz_m).all(-1)
-    weight = np.where(usable, observed.confidence, 0.0)[..., None]
-    rays, xyz = np.where(weight > 0, rays, 0.0), np.where(weight > 0, poses.xyz_m, 0.0)
+    weight = observed.confidence
+    if poses.uncertainty_m is not None:
+        weight = sure_weight(weight, poses.uncertainty_m)
+    return root_on_rays_m(poses.xyz_m, rays, weight)
+
+
+def sure_weight(confidence: Array, sd_m: Array) -> Array:
+    """Weights of joints by confidence and the inverse of their variance.
+
+    A joint of which nobody says how sure it is (NaN) does not count.
+    """
+    return np.nan_to_num(confidence / (1 + (sd_m / LEAST_SD_M) ** 2))
+
+
+def root_on_rays_m(xyz_m: Array, rays: Array, weight: Array) -> Array:
+    """Where the roots of frames are in camera axes, (T, 3); NaN where fewer than 3 joints count.
+
+    xyz_m (T, J, 3): joints relative to the root in camera axes; rays (T, J, 2): slopes on which
+    they were seen; weight (T, J): of each joint, 0 = none. A NaN in joint or ray counts as none.
+    Per frame the shift t that brings the joints P onto their rays rho: weighted least squares of
+    rho (P_z + t_z) - (P_xy + t_xy) (3 x 3 normal equations).
+    """
+    usable = np.isfinite(rays).all(-1) & np.isfinite(xyz_m).all(-1)
+    weight = np.where(usable, weight, 0.0)[..., None]
+    rays, xyz = np.where(weight > 0, rays, 0.0), np.where(weight > 0, xyz_m, 0.0)
 
     # Rows (1, 0, -rho_x) and (0, 1, -rho_y) times t equal rho P_z - P_xy.
     eye = np.broadcast_to(np.eye(2), (*rays.shape, 2))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from poselift.camera import Camera
 from poselift.errors import InputError, ShapeError
-from poselift.skeleton import Skeleton, convert, least_confidence
+from poselift.skeleton import Skeleton, conversion, convert, least_confidence
 
 Array = NDArray[np.floating]
 Axes = Literal["camera", "world"]
@@ -97,7 +97,9 @@ class Poses3D:
 
     xyz_m (T, J, 3), time_s (T). `axes` "camera": x right, y down, z forward; "world": right-handed,
     z up. `origin` "root": every frame is relative to the skeleton's first joint; "camera", "world":
-    places in that frame. uncertainty_m (T, J) is one standard deviation per axis, or None.
+    places in that frame. uncertainty_m (T, J) is one standard deviation per axis, or None;
+    scale_m (T, J, 2) the scales of a 3D Laplace across and along the line of sight
+    (poselift.metrics.uncertainty), or None.
     `observed` is the 2D that it was lifted from (same frames), or None.
     Raises ShapeError, InputError (infinite coordinates, times that do not rise).
     """
@@ -109,6 +111,7 @@ class Poses3D:
     origin: Origin = "root"
     person: int = 0
     uncertainty_m: Array | None = None
+    scale_m: Array | None = None
     camera: Camera | None = None
     observed: Poses2D | None = None
     history: tuple[str, ...] = ()
@@ -118,6 +121,8 @@ class Poses3D:
         shapes: dict[str, tuple[int, ...]] = {"xyz_m": (frames, joints, 3), "time_s": (frames,)}
         if self.uncertainty_m is not None:
             shapes["uncertainty_m"] = (frames, joints)
+        if self.scale_m is not None:
+            shapes["scale_m"] = (frames, joints, 2)
         _lock(self, shapes)
         if np.isinf(self.xyz_m).any():
             raise InputError("3D joints", expected="finite metres or NaN", found="infinity")
@@ -138,19 +143,33 @@ class Poses3D:
         return _rate_hz(self.time_s)
 
     def to(self, target: Skeleton) -> "Poses3D":
-        """The same person on another skeleton; what cannot be had is NaN."""
+        """The same person on another skeleton; what cannot be had is NaN.
+
+        Uncertainty goes along with joints that are taken over as they are.
+        """
         if target == self.skeleton:
             return self
+        sd, scale = self.uncertainty_m, self.scale_m
         return self.then(
             f"joints: {self.skeleton.name} to {target.name}",
             xyz_m=convert(self.xyz_m, self.skeleton, target),
-            uncertainty_m=None,
+            uncertainty_m=None if sd is None else _copied(sd, self.skeleton, target),
+            scale_m=None if scale is None else _copied(scale, self.skeleton, target),
             skeleton=target,
         )
 
     def then(self, step: str, **changes: object) -> "Poses3D":
         """A copy with `changes` that remembers `step`."""
         return replace(self, history=(*self.history, step), **changes)
+
+
+def _copied(values: Array, source: Skeleton, target: Skeleton) -> Array:
+    """Values (T, J, ...) of joints that are taken over one to one, NaN for those made up."""
+    out = np.full((len(values), len(target), *values.shape[2:]), np.nan)
+    for row, weights in enumerate(conversion(source, target)):
+        if np.array_equal(weights[weights != 0], [1.0]):
+            out[:, row] = values[:, np.argmax(weights)]
+    return out
 
 
 def _lock(poses: Poses2D | Poses3D, shapes: dict[str, tuple[int, ...]]) -> None:

@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 from poselift.errors import InputError, OutputError
 from poselift.io.bvh import write_bvh, write_bvh_people
 from poselift.io.bvh_motion import continuous_angles
+from poselift.place import constant_bones
 from poselift.poses import Poses2D, Poses3D
 from poselift.skeleton import Skeleton, skeleton
 
@@ -113,6 +114,22 @@ def test_another_reader_finds_the_joints(tmp_path: Path, name: str) -> None:
     error = np.linalg.norm(world_of(found) - poses.xyz_m, axis=-1)
     assert error.max() < 1e-3
     assert step_s == pytest.approx(1 / 30, abs=1e-6)
+
+
+def test_face_and_feet_are_found_too(tmp_path: Path) -> None:
+    body = skeleton("body28")
+    xyz = moving(20)
+    added = np.random.default_rng(0).normal(0, 0.1, (len(body) - 17, 3))
+    xyz = np.concatenate([xyz, np.empty((20, len(added), 3))], axis=1)
+    on = {**dict.fromkeys(body.joints[17:21], "nose"), "neck": "thorax"}
+    for joint, offset in zip(body.joints[17:], added, strict=True):
+        near = on.get(joint, f"{joint.partition('_')[0]}_ankle")
+        xyz[:, body.index(joint)] = xyz[:, body.index(near)] + offset
+    poses = Poses3D(xyz, np.arange(20) / 30, body, axes="world", origin="world")
+    poses = constant_bones(poses)
+    write_bvh(tmp_path / "a.bvh", poses)
+    found, _ = read_back(tmp_path / "a.bvh", body)
+    assert np.linalg.norm(world_of(found) - poses.xyz_m, axis=-1).max() < 1e-3
 
 
 def with_median_bones(xyz_m: np.ndarray) -> np.ndarray:

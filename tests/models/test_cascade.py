@@ -75,7 +75,7 @@ def test_stages_to_come_count_nothing():
 def test_a_stage_learns_what_the_earlier_ones_left():
     network = tiny(stages=2)
     joints, target_m = batch(16)
-    network.standardise([(joints, target_m)])
+    network.meet([(joints, target_m)])
     losses = []
     for step in range(80):
         network.train()
@@ -97,7 +97,7 @@ def test_a_stage_learns_what_the_earlier_ones_left():
 def test_standardised_coordinates_have_mean_zero_and_deviation_one():
     network = tiny()
     joints, target_m = batch(200)
-    network.standardise([(joints[:50], target_m[:50]), (joints[50:], target_m[50:])])
+    network.meet([(joints[:50], target_m[:50]), (joints[50:], target_m[50:])])
     points = (joints[:, 0] - network.input_mean) / network.input_deviation
     poses = (target_m[:, 0, 1:] - network.target_mean_m) / network.target_deviation_m
     for values in (points, poses):
@@ -111,7 +111,7 @@ def test_missing_joints_do_not_count_and_stay_zero():
     expected = joints[100:, 0, 5].mean(0)
     joints[:100, :, 5] = 0
     joints[:, :, 0, 1] = 3.0  # never varies
-    network.standardise([(joints, target_m)])
+    network.meet([(joints, target_m)])
     torch.testing.assert_close(network.input_mean[5], expected)
     assert network.input_deviation[0, 1] == 1
     seen = []
@@ -125,7 +125,7 @@ def test_a_joint_that_is_never_seen_is_an_error():
     joints, target_m = batch(8)
     joints[:, :, 3] = 0
     with pytest.raises(InputError, match="every joint seen"):
-        tiny().standardise([(joints, target_m)])
+        tiny().meet([(joints, target_m)])
 
 
 def test_loss_is_standardised():

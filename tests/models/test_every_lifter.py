@@ -24,7 +24,9 @@ CLASSES = {
     "srnet": "SRNet",
     "dgnet": "DGNet",
     "mixste": "MixSTE",
+    "mixed": "Mixed",
 }
+EVERY_FRAME = ("mixste", "mixed")  # what lifters of these give
 # By a name of the test: module and small configuration, nothing dropped.
 STRIDED = {"frames": 9, "strides": (9,), "width": 16, "hidden": 24, "heads": 2, "layers": 1}
 SMALL = {
@@ -41,6 +43,7 @@ SMALL = {
     "srnet 1": {"frames": 1, "width": 64, "groups": 1},
     "dgnet": {"frames": 9, "width": 16, "dropout": 0},
     "mixste": {"frames": 9, "width": 16, "depth": 2, "heads": 2, "drop_path": 0},
+    "mixed": {"frames": 9, "width": 16, "depth": 1, "heads": 2},
 }
 PLAIN = [name for name in SMALL if " " not in name]
 H36M = skeleton("h36m17")
@@ -114,7 +117,7 @@ def test_shapes(name):
     network = small(name).eval()
     lifted = network(windows(network))
     assert lifted.centre.shape == (4, 1, 17, 3)
-    if name.split()[0] in ("strided", "mixste"):
+    if name in ("strided", *EVERY_FRAME):
         assert lifted.every.shape == (4, network.frames, 17, 3)
     else:
         assert lifted.every is None
@@ -124,9 +127,11 @@ def test_shapes(name):
 @each
 def test_other_windows_are_errors(name):
     network = small(name)
+    frames = "F" if name == "mixed" else network.frames  # which takes any number
     for shape in ((3, network.frames + 1, 17, 2), (3, network.frames, 16, 2)):
-        with pytest.raises(ShapeError, match=rf"expected \(B, {network.frames}, 17, 2\), found"):
-            network(torch.zeros(shape))
+        if shape[1] == network.frames or name != "mixed":
+            with pytest.raises(ShapeError, match=rf"expected \(B, {frames}, 17, 2\), found"):
+                network(torch.zeros(shape))
 
 
 @each
@@ -197,16 +202,24 @@ def test_missing_joints_leave_the_answer_finite(name):
     assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
 
 
-def mirrored(array, order, middle=0.0):
-    flipped = np.array(array[:, order])
-    flipped[..., 0] = 2 * middle - flipped[..., 0]
-    return flipped
-
-
 @each
-def test_a_mirrored_person_is_lifted_to_the_mirrored_pose(name):
+def test_nan_is_answered_with_nan_and_stays_in_its_window(name):
+    """As the records say: a joint that is missing must be given as 0."""
     network = stirred(small(name)).eval()
-    gives = "all" if name == "mixste" else "centre"
+    joints = windows(network)
+    expected = network(joints)
+    joints[1, network.frames // 2] = torch.nan
+    found = network(joints)
+    assert found.centre[1, :, 1:].isnan().any()
+    for answer, wanted in zip(found, expected, strict=True):
+        if wanted is not None:
+            assert answer[[0, 2, 3]].isfinite().all()
+            torch.testing.assert_close(answer[[0, 2, 3]], wanted[[0, 2, 3]])
+
+
+def lifter(name: str, network: Network) -> Lifter:
+    """The network, run by torch, with windows, padding and flip around it."""
+    gives = "all" if name in EVERY_FRAME else "centre"
     facts = {"citation": "", "original_licence": "", "target": ""}
     info = LifterInfo(name=name, frames=network.frames, parameters=0, gives=gives, **facts)
 
@@ -215,16 +228,50 @@ def test_a_mirrored_person_is_lifted_to_the_mirrored_pose(name):
         lifted = network(torch.from_numpy(joints).float())
         return (lifted.every if gives == "all" else lifted.centre[:, 0]).numpy()
 
-    rng, time_s = np.random.default_rng(0), np.arange(12) / 30
-    xy_px = rng.uniform(100, 300, (12, 17, 2))
-    size_px, camera = (640, 480), Camera.from_field_of_view((640, 480), 40)
+    return Lifter(run, info)
 
-    def lift(points):
-        poses = Poses2D(points, np.ones((12, 17)), time_s, size_px, H36M, camera=camera)
-        return Lifter(run, info)(poses).xyz_m
 
-    twin = lift(mirrored(xy_px, H36M.mirror, middle=camera.K[0, 2]))
-    assert mirrored(twin, H36M.mirror) == pytest.approx(lift(xy_px), abs=1e-4)
+def person(xy_px) -> Poses2D:
+    """Joints (T, 17, 2) in pixels as a clip of 30 frames per second."""
+    camera = Camera.from_field_of_view((640, 480), 40)
+    time_s = np.arange(len(xy_px)) / 30
+    return Poses2D(xy_px, np.ones(xy_px.shape[:2]), time_s, (640, 480), H36M, camera=camera)
+
+
+@each
+def test_clips_shorter_than_a_window_repeat_their_edges(name):
+    network = stirred(small(name)).eval()
+    lift = lifter(name, network)
+    xy_px = np.random.default_rng(0).uniform(100, 300, (4, 17, 2))
+    short = lift(person(xy_px)).xyz_m
+    assert np.isfinite(short).all()
+    if name in EVERY_FRAME:  # one window, filled up at its end
+        whole = np.concatenate([xy_px, xy_px[-1:].repeat(network.frames - 4, 0)])
+        expected = lift(person(whole)).xyz_m[:4]
+    else:
+        half = network.frames // 2
+        whole = np.concatenate([xy_px[:1].repeat(half, 0), xy_px, xy_px[-1:].repeat(half, 0)])
+        expected = lift(person(whole)).xyz_m[half : half + 4]
+    assert short == pytest.approx(expected, abs=1e-6)
+    if network.frames > 1:  # the frames do see each other
+        moved = xy_px + np.linspace(0, 40, 4)[:, None, None] * [1, 0]
+        moved[0] = xy_px[0]
+        assert np.abs(lift(person(moved)).xyz_m[0] - short[0]).max() > 1e-5
+
+
+def mirrored(array, order, middle=0.0):
+    flipped = np.array(array[:, order])
+    flipped[..., 0] = 2 * middle - flipped[..., 0]
+    return flipped
+
+
+@each
+def test_a_mirrored_person_is_lifted_to_the_mirrored_pose(name):
+    lift = lifter(name, stirred(small(name)).eval())
+    poses = person(np.random.default_rng(0).uniform(100, 300, (12, 17, 2)))
+    middle = poses.camera.K[0, 2]
+    twin = lift(person(mirrored(poses.xy_px, H36M.mirror, middle=middle))).xyz_m
+    assert mirrored(twin, H36M.mirror) == pytest.approx(lift(poses).xyz_m, abs=1e-4)
 
 
 class Named(nn.Module):
@@ -248,6 +295,7 @@ class Named(nn.Module):
         ("srnet", {"frames": 3, "filters": (3,), "groups": 2}),
         ("dgnet", {}),
         ("mixste", {"depth": 1}),
+        ("mixed", {}),
     ],
 )
 def test_onnx_gives_the_same_numbers(name, changes, tmp_path):
@@ -256,7 +304,7 @@ def test_onnx_gives_the_same_numbers(name, changes, tmp_path):
 
     torch.manual_seed(0)
     network = stirred(network_and_config(name.split()[0], **SMALL[name] | changes)[0])
-    outputs = ("centre", "every") if name == "mixste" else ("centre",)
+    outputs = ("centre", "every") if name in EVERY_FRAME else ("centre",)
     path = tmp_path / "model.onnx"
     written = export_onnx(Named(network), windows(network, 3), path, outputs=outputs)
     assert path.stat().st_size == written.size_bytes  # the numbers are compared in there
@@ -266,7 +314,7 @@ def test_onnx_gives_the_same_numbers(name, changes, tmp_path):
 def test_learns_a_few_windows_by_heart(name):
     network = small(name).train()
     joints, target = windows(network, 6), targets(network, 6)
-    if name == "mixste":  # it also asks for calm
+    if name in EVERY_FRAME:  # their losses also ask for calm, or for the velocity
         target = target[:, :1].expand_as(target)
     optimiser = torch.optim.Adam(network.parameters(), lr=5e-3)
     losses = []

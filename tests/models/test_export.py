@@ -1,5 +1,6 @@
 """ONNX export: same numbers, any batch, half the size, nothing of the exporting machine."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from torch import nn
 import poselift
 from poselift.errors import OutputError, WeightsError
 from poselift.models.export import export_onnx
+from poselift.models.river import State
 from poselift.models.strided import Config, Strided
+from poselift.train.runs import moments, walks
 
 TINY = Config(frames=9, strides=(9,), joints=5, width=32, hidden=48, heads=2, layers=1)
 
@@ -114,3 +117,46 @@ def test_a_path_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(OutputError):
         export_onnx(Scale(1.0), torch.ones(2, 40), tmp_path / "file" / "x.onnx", outputs=("a",))
+
+
+# Several inputs and axes of any length: `river`'s two graphs
+
+
+def named_run(path: Path, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    return session.run(None, feed)
+
+
+@pytest.mark.parametrize(("batch", "frames"), [(1, 1), (1, 64), (2, 65), (3, 2), (1, 2000)])
+def test_one_graph_is_right_for_any_batch_and_length(tiny_river, tiny_river_path, batch, frames):
+    given = walks(batch, frames)
+    with torch.inference_mode():
+        expected = tiny_river(*given.values()).numpy()
+    (found,) = named_run(tiny_river_path, {name: x.numpy() for name, x in given.items()})
+    assert found.shape == (batch, frames, 28, 5)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=3e-3)
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_the_step_in_onnx_is_that_of_torch(tiny_river, tiny_river_path, batch):
+    given = moments(tiny_river, batch)
+    with torch.inference_mode():
+        joints, state = tiny_river.step(*list(given.values())[:3], State(*list(given.values())[3:]))
+    path = tiny_river_path.with_name("river-nano-step.onnx")
+    found = named_run(path, {name: x.numpy() for name, x in given.items()})
+    for one, other in zip(found, (joints, *state), strict=True):
+        np.testing.assert_allclose(one, other.numpy(), rtol=0, atol=5e-3)
+
+
+def test_graphs_of_river_use_nothing_but_standard_operators(tiny_river_path):
+    card = json.loads(tiny_river_path.with_suffix(".json").read_text())
+    assert card["difference_m"] < 1e-5
+    names = {}
+    for file in ("file", "step_file"):
+        model = onnx.load(tiny_river_path.with_name(card[file]))
+        assert {node.domain for node in model.graph.node} <= {""}
+        names[file] = [x.name for x in model.graph.input], [x.name for x in model.graph.output]
+    arrays = ["points", "facts", "dt_s"]
+    assert names["file"] == (arrays, ["joints"])
+    state = ["past", "memory"]
+    assert names["step_file"] == (arrays + state, ["joints", "past_out", "memory_out"])

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from importlib.resources import files
 
 import numpy as np
@@ -189,6 +190,80 @@ def test_unknown_and_unshipped_lifters_say_what_there_is():
         load("strided-351")
 
 
+def test_a_loaded_graph_refuses_nan():
+    joints = np.zeros((1, 27, 17, 2))
+    joints[0, 3, 5] = np.nan
+    with pytest.raises(InputError, match="expected finite numbers, 0 where a joint is missing"):
+        load(DEFAULT).run(joints)
+
+
+def on_screen(run, rate_hz=30.0, flip=True) -> Lifter:
+    """A lifter that takes places in the whole image, at a rate of its own."""
+    made = Lifter(run, replace(info("strided-27"), input="screen", rate_hz=rate_hz))
+    made.options = replace(made.options, flip=flip)
+    return made
+
+
+def test_the_whole_image_is_given_as_it_is_and_answered_in_camera_axes():
+    seen = []
+
+    def run(xy):
+        seen.append(xy)
+        return depth_is_ten_times_x(xy)
+
+    poses = person(30)
+    out = on_screen(run, flip=False)(poses)
+    places = 2 * poses.to(H36M).xy_px / SIZE[0] - [1, SIZE[1] / SIZE[0]]
+    assert seen[0][:, 13] == pytest.approx(places)
+    xyz = depth_is_ten_times_x(places[:, None])
+    assert out.xyz_m == pytest.approx(xyz - xyz[:, :1])
+    assert out.history[-1] == "lifted by strided-27, camera guessed"
+
+
+def test_the_whole_image_is_mirrored_about_its_middle():
+    poses = person(30)
+    twin = poses.xy_px[:, COCO.mirror].copy()
+    twin[..., 0] = SIZE[0] - twin[..., 0]
+    a = on_screen(depth_is_ten_times_x)(poses).xyz_m
+    b = on_screen(depth_is_ten_times_x)(changed(poses, twin)).xyz_m[:, H36M.mirror] * [-1, 1, 1]
+    assert a == pytest.approx(b, abs=1e-9)
+
+
+def test_joints_missing_in_the_whole_image_are_its_middle_and_said():
+    seen = []
+
+    def run(xy):
+        seen.append(xy)
+        return depth_is_ten_times_x(xy)
+
+    poses = person(40)
+    xy = poses.xy_px.copy()
+    xy[:, COCO.index("left_ankle")] = np.nan
+    xy[3, COCO.index("left_wrist")] = np.nan  # bridged
+    out = on_screen(run, flip=False)(changed(poses, xy))
+    assert (seen[0][:, :, H36M.index("left_ankle")] == 0).all()
+    assert (seen[0][:, :, H36M.index("left_wrist")] != 0).all()
+    assert out.history[-1].startswith("40 of 680 joints not seen: strided-27 has no word")
+    assert "not seen" not in lifter()(changed(poses, xy)).history[-1]  # ours is told by 0
+
+
+@pytest.mark.parametrize("rate_hz", [25.0, 50.0, 100.0])
+def test_the_rate_that_a_network_knows_decides_on_steps(rate_hz):
+    """For a network of 50 frames per second: 25 are made 50, 100 are seen in steps of two."""
+    windows = []
+
+    def run(xy):
+        windows.append(xy)
+        return depth_is_ten_times_x(xy)
+
+    poses = person(round(2 * rate_hz), rate_hz)
+    xy = poses.xy_px.copy()
+    xy[:, COCO.index("nose"), 0] = 100 * poses.time_s
+    on_screen(run, rate_hz=50.0)(changed(poses, xy))
+    nose_px = SIZE[0] / 2 * windows[0][len(windows[0]) // 2, :, H36M.index("nose"), 0]
+    assert np.diff(nose_px) == pytest.approx(100 / 50, abs=1e-6)
+
+
 def test_damaged_weights_are_refused():
     with pytest.raises(WeightsError, match="cannot be loaded"):
         Lifter.from_onnx(b"no graph", info(DEFAULT))
@@ -198,20 +273,23 @@ def test_table_has_every_field_that_is_promised():
     rows = table()
     assert len(rows) == len(LIFTERS)
     for row in rows:
-        assert {"name", "parameters", "frames", "gives", "licence", "shipped", "measured"} <= set(
-            row
-        )
-        assert type(row["parameters"]) is int
+        promised = {"name", "parameters", "macs_per_frame", "frames", "gives", "licence"}
+        assert promised | {"original_licence", "shipped", "measured"} <= set(row)
+        assert type(row["parameters"]) is type(row["macs_per_frame"]) is int
     assert any(row["shipped"] for row in rows)
 
 
 @pytest.mark.parametrize("name", [name for name in LIFTERS if info(name).target])
-def test_parameter_counts_of_the_table_are_exact(name):
+def test_counts_of_the_table_are_exact(name):
     torch = pytest.importorskip("torch")
+    from poselift.train.cost import macs_per_frame
+
     with torch.device("meta"):
         network = build(name)
     assert sum(p.numel() for p in network.parameters()) == info(name).parameters
-    assert network.frames == info(name).frames
+    if info(name).gives != "stream":  # which needs no window
+        assert network.frames == info(name).frames
+    assert round(macs_per_frame(network, info(name))) == info(name).macs_per_frame
 
 
 def test_a_lifter_that_is_fitted_has_no_network_but_numbers():

@@ -1,112 +1,144 @@
 import pytest
 import torch
 
-from poselift.errors import InputError, ShapeError, UnknownNameError
-from poselift.models.mixers import MIXERS, mixer
-from poselift.models.river import Config, Mixed, hops
-from poselift.skeleton import skeleton
+from poselift.errors import InputError, ShapeError
+from poselift.models import LIFTERS, build
+from poselift.models.intake import BODY, FACTS, NEW_S
+from poselift.models.river import PART_OF, PARTS, Config, River
 
-SMALL = {"frames": 9, "width": 16, "depth": 2, "heads": 2}
+SMALL = {"width": 16, "depth": 2, "heads": 2}
 
 
-def network(**changes) -> Mixed:
+@pytest.fixture(scope="module")
+def network() -> River:
     torch.manual_seed(0)
-    return Mixed(Config(**{**SMALL, **changes})).eval()
+    model = River(Config(**SMALL)).eval()
+    for parameter in model.parameters():  # so that gates depend on the input
+        torch.nn.init.normal_(parameter, 0, 0.2)
+    return model
 
 
-def windows(batch: int = 3, frames: int = 9) -> torch.Tensor:
-    return torch.randn(batch, frames, 17, 2, generator=torch.Generator().manual_seed(1))
+def clip(frames: int, batch: int = 1, seed: int = 1, gaps: bool = True):
+    """Points, facts and uneven steps of 10 to 40 ms, with pauses."""
+    g = torch.Generator().manual_seed(seed)
+    dt_s = 0.01 + 0.03 * torch.rand(batch, frames, generator=g)
+    if gaps:
+        dt_s[:, 5::37] = 0.8
+    dt_s[:, 0] = NEW_S
+    points = torch.randn(batch, frames, len(BODY), 4, generator=g)
+    return points, torch.randn(batch, frames, FACTS, generator=g), dt_s
 
 
-@pytest.mark.parametrize("name", MIXERS)
-def test_every_mixer_answers_for_every_frame_and_learns(name):
-    model, joints = network(mixer=name).train(), windows()
-    lifted = model(joints)
-    assert lifted.every.shape == (3, 9, 17, 3)
-    assert torch.equal(lifted.centre, lifted.every[:, 4:5])
-    model.loss(lifted, torch.randn(3, 9, 17, 3)).backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
-
-
-@pytest.mark.parametrize("name", MIXERS)
-@pytest.mark.parametrize("sides", [1, 2])
-def test_one_side_looks_back_and_two_sides_look_both_ways(name, sides):
-    torch.manual_seed(0)
-    mix = mixer(name, 16, 2, sides, 9).eval()
-    for p in mix.parameters():  # so that gates depend on the input
-        torch.nn.init.normal_(p, 0, 0.3)
-    x, dt = torch.randn(2, 9, 16), torch.full((2, 9), 0.03)
-    later, earlier = x.clone(), x.clone()
-    later[:, 6] += 1
-    earlier[:, 2] += 1
-    before = mix(x, dt)
-    assert torch.allclose(mix(later, dt)[:, :6], before[:, :6], atol=1e-6) is (sides == 1)
-    assert not torch.allclose(mix(earlier, dt)[:, 6:], before[:, 6:], atol=1e-6)
-
-
-@pytest.mark.parametrize("name", MIXERS)
-@pytest.mark.parametrize("delay", [0, 2])
-def test_a_stream_gives_what_the_whole_clip_gives(name, delay):
-    model, joints = network(mixer=name, sides=1, delay=delay), windows()
-    for p in model.parameters():
-        torch.nn.init.normal_(p, 0, 0.2)
-    dt = torch.full((3,), 1 / 28)
-    state, answers = None, []
-    for t in range(9):
-        answer, state = model.step(joints[:, t], dt, state)
+@torch.no_grad()
+def streamed(network, points, facts, dt_s):
+    state, answers = network.first_state(len(points)), []
+    for t in range(points.shape[1]):
+        answer, state = network.step(points[:, t], facts[:, t], dt_s[:, t], state)
         answers.append(answer)
-    live, whole = torch.stack(answers, 1), model(joints).every
-    assert torch.allclose(live[:, delay:], whole[:, : 9 - delay], atol=1e-5)
+    return torch.stack(answers, 1)
 
 
-@pytest.mark.parametrize("name", MIXERS)
-def test_tracks_do_not_see_each_other_in_the_mixer(name):
-    torch.manual_seed(0)
-    mix, x, dt = mixer(name, 16, 2, 2, 9).eval(), torch.randn(2, 9, 16), torch.full((2, 9), 0.03)
-    changed = x.clone()
-    changed[1] += 1
-    assert torch.allclose(mix(changed, dt)[0], mix(x, dt)[0], atol=1e-6)
+@pytest.mark.parametrize("name", ["river-nano", "river-small", "river-base"])
+def test_has_the_size_of_its_record(name):
+    with torch.device("meta"):
+        count = sum(p.numel() for p in build(name).parameters())
+    assert count == LIFTERS[name].parameters
 
 
-def test_retention_knows_how_long_a_frame_is():
-    torch.manual_seed(0)
-    mix, x = mixer("retention", 16, 2, 1, 9).eval(), torch.randn(2, 9, 16)
-    fast, slow = (mix(x, torch.full((2, 9), dt)) for dt in (0.01, 0.1))
-    assert torch.allclose(fast[:, 0], slow[:, 0], atol=1e-6)  # nothing has been forgotten yet
-    assert not torch.allclose(fast[:, -1], slow[:, -1], atol=1e-3)
+def test_every_joint_is_read_from_the_part_that_it_lies_on():
+    parts = list(PARTS)
+    assert len(PART_OF) == len(BODY)
+    assert parts[PART_OF[BODY.index("left_heel")]] == "left_foot"
+    assert parts[PART_OF[BODY.index("right_wrist")]] == "right_wrist"
+    assert parts[PART_OF[BODY.index("nose")]] == "head"
 
 
-def test_a_delayed_network_waits_and_then_answers_for_the_past():
-    joints = windows()
-    late, prompt = network(sides=1, delay=2), network(sides=1)
-    late.load_state_dict(prompt.state_dict())
-    assert torch.equal(late(joints).every[:, :7], prompt(joints).every[:, 2:])
-    assert torch.equal(late(joints).every[:, 7], late(joints).every[:, 6])
+@pytest.mark.parametrize("frames", [1, 2, 30, 97, 300])
+@torch.no_grad()
+def test_a_stream_gives_what_the_whole_clip_gives(network, frames):
+    given = clip(frames, batch=2)
+    whole = network(*given, causal=True)
+    assert whole.shape == (2, frames, len(BODY), 5)
+    torch.testing.assert_close(streamed(network, *given), whole, atol=1e-5, rtol=0)
 
 
-def test_retention_takes_any_length():
-    model = network()
-    assert model(windows(frames=300)).every.shape == (3, 300, 17, 3)
+@torch.no_grad()
+def test_ten_thousand_frames_stream_as_they_are_lifted_at_once(network):
+    given = clip(10_000)
+    torch.testing.assert_close(
+        streamed(network, *given), network(*given, causal=True), atol=1e-5, rtol=0
+    )
 
 
-def test_hops_count_bones():
-    body = skeleton("h36m17")
-    distance = hops(body)
-    assert torch.equal(distance, distance.T)
-    i = body.index
-    assert distance[i("left_wrist"), i("left_shoulder")] == 2
-    assert distance[i("left_wrist"), i("right_wrist")] == 6
-    assert distance[i("left_wrist"), i("left_ankle")] == 8
+@pytest.mark.parametrize("causal", [True, False])
+@torch.no_grad()
+def test_clips_in_a_row_do_not_see_each_other(network, causal):
+    one, other = clip(50, gaps=False), clip(61, seed=2, gaps=False)
+    row = (torch.cat(pair, dim=1) for pair in zip(one, other, strict=True))
+    apart = torch.cat([network(*each, causal=causal) for each in (one, other)], dim=1)
+    torch.testing.assert_close(network(*row, causal=causal), apart, atol=1e-5, rtol=0)
 
 
-def test_bad_configurations_are_refused():
-    with pytest.raises(InputError, match="width"):
-        Config(width=10, heads=4)
-    with pytest.raises(InputError, match="delay"):
-        Config(delay=3)
-    with pytest.raises(InputError, match="sides"):
-        Config(sides=3)
-    with pytest.raises(UnknownNameError, match="mixer"):
-        network(mixer="lstn")
-    with pytest.raises(ShapeError, match="2D joints"):
-        network()(torch.zeros(1, 9, 16, 2))
+@torch.no_grad()
+def test_a_pause_of_over_a_second_parts_what_was_before(network):
+    points, facts, dt_s = clip(20, gaps=False)
+    dt_s[:, 10] = 1.1
+    earlier = points.clone()
+    earlier[:, 9] += 1
+    for causal in (True, False):
+        one, other = (network(x, facts, dt_s, causal)[:, 10:] for x in (points, earlier))
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+    dt_s[:, 10] = 0.9
+    one, other = (network(x, facts, dt_s, True)[:, 10:] for x in (points, earlier))
+    assert not torch.allclose(one, other, atol=1e-4)
+
+
+@torch.no_grad()
+def test_looking_back_sees_nothing_ahead_and_looking_both_ways_does(network):
+    points, facts, dt_s = clip(20, gaps=False)
+    later = points.clone()
+    later[:, 12] += 1
+    for causal in (True, False):
+        same = network(points, facts, dt_s, causal)[:, :12]
+        changed = network(later, facts, dt_s, causal)[:, :12]
+        assert torch.allclose(same, changed, atol=1e-6) is causal
+
+
+@torch.no_grad()
+def test_memory_fades_by_seconds_not_by_frames(network):
+    points, facts, _ = clip(40)
+    points[:, 1:], facts[:, :] = points[:, :1], facts[:, :1]
+    points[:, 0] += 3  # what must be forgotten
+    slow, fast = torch.full((1, 40), 0.1), torch.full((1, 40), 0.01)
+    slow[:, 0] = fast[:, 0] = NEW_S
+    still = points.clone()
+    still[:, 0] = points[:, 1]
+
+    def left(dt_s):
+        return (network(points, facts, dt_s, True) - network(still, facts, dt_s, True))[
+            :, -1
+        ].norm()
+
+    assert left(slow) < 0.5 * left(fast)
+
+
+def test_a_batch_does_not_mix_and_gradients_reach_everything(network):
+    model = River(Config(**SMALL))
+    given = clip(9, batch=3)
+    out = model(*given)
+    alone = model(*(each[1:2] for each in given))
+    torch.testing.assert_close(out[1:2], alone, atol=1e-5, rtol=0)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = model(*given)
+    out.square().mean().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+
+
+def test_what_does_not_fit_is_an_error(network):
+    points, facts, dt_s = clip(4)
+    with pytest.raises(ShapeError, match=r"expected \(B, T, 28, 4\)"):
+        network(points[:, :, :17], facts, dt_s)
+    with pytest.raises(InputError, match="a multiple of 3"):
+        Config(width=16, heads=3)

@@ -6,7 +6,7 @@ import sys
 from io import TextIOWrapper
 
 from poselift import __version__
-from poselift.cli import judging, product, training
+from poselift.cli import judging, live, product, training, weights
 from poselift.cli.verbs import complain
 from poselift.errors import PoseliftError
 
@@ -49,4 +49,6 @@ def _parser() -> argparse.ArgumentParser:
     product.add_all(verbs)
     training.add_all(verbs)
     judging.add_all(verbs)
+    weights.add_all(verbs)
+    live.add_all(verbs)
     return parser

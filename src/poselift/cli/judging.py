@@ -30,11 +30,14 @@ def _add_evaluate(verbs: Any) -> None:
         "  poselift evaluate clips.npz                       # the default lifter, all tracks\n"
         "  poselift evaluate clips.npz --model runs/a runs/b # runs: the seeds of one lifter\n"
         "  poselift evaluate clips.npz --model strided-27 mean-pose nearest -o report\n"
+        "  poselift evaluate clips.npz --model weights/x.onnx  # see import-weights, ship\n"
         "  poselift evaluate --tracks rendered               # needs no pack\n\n"
         "Tracks and metrics: docs/benchmark.md. Writes JSON, Markdown and pictures with -o.",
     )
     parser.add_argument("pack", nargs="?", type=Path, help="made by `poselift mocap build`")
-    parser.add_argument("--model", nargs="+", default=[], help="shipped, baseline, or run folders")
+    parser.add_argument(
+        "--model", nargs="+", default=[], help="shipped, baseline, run folders, or weights"
+    )
     parser.add_argument("--name", help="what runs are called in the report")
     add_judging(parser)
     parser.add_argument("-o", "--out", type=Path, help="folder for the report")
@@ -66,18 +69,18 @@ def read_pack(path: Path | None) -> Any:
 def judged(
     judge: Any, models: Sequence[str], name: str | None, pack: Any, args: argparse.Namespace
 ) -> Any:
-    """Results of all models: folders together are one lifter, names one each."""
+    """Results of all models: runs together are one lifter, names and weights one each."""
+    from poselift.models.stored import is_stored
     from poselift.report import Results
 
     names = args.tracks or (judge.ALL_TRACKS if pack else [judge.RENDERED])
-    runs = [Path(model) for model in models if Path(model).is_dir()]
-    named = [model for model in models if not Path(model).is_dir()]
+    runs = [Path(model) for model in models if Path(model).is_dir() and not is_stored(model)]
+    named = [model for model in models if Path(model) not in runs]
     results = Results()
     with progress_on_stderr(args.quiet) as progress:
         tracks = judge.tracks_of(pack, names, CACHE / judge.NAME, progress)
-        who = [judge.contender_from_runs(runs, name)] if runs else []
-        for each in (*who, *(judge.contender(model, pack) for model in named)):
-            model = each.name if each.name in named else " ".join(map(str, runs))
+        who = {" ".join(map(str, runs)): judge.contender_from_runs(runs, name)} if runs else {}
+        for model, each in (who | {model: judge.contender(model, pack) for model in named}).items():
             command = f"poselift evaluate clips.npz --model {model}"
             results = results.merged(judge.judge(each, tracks, progress, command))
         meta = judge.digests(pack, names, CACHE / judge.NAME)
@@ -120,19 +123,20 @@ def _add_protocol(verbs: Any) -> None:
         "--set", dest="changes", nargs="+", default=[], metavar="NAME=VALUE", help="one convention"
     )
     parser.add_argument("--subjects", nargs="+", metavar="S", help="default: as published")
-    parser.add_argument("--model", help="a shipped lifter, the folder of a run, or truth")
+    parser.add_argument("--model", help="shipped, weights, the folder of a run, or truth")
     parser.add_argument("-o", "--out", type=Path, help="folder for the table (.md, .json)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
 def _protocol(args: argparse.Namespace) -> int:
     from poselift.models import DEFAULT, load
+    from poselift.models.stored import is_stored
     from poselift.protocols import run
 
     name = args.model or DEFAULT
     if name == "truth":
         lift = None
-    elif Path(name).is_dir():
+    elif Path(name).is_dir() and not is_stored(name):
         lift = needs_torch("poselift.train.runs").lifter_from_run(Path(name))
     else:
         lift = load(name)

@@ -51,7 +51,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     def add(flag: str, dest: str, **arguments: Any) -> None:
         parser.add_argument(flag, dest=dest, default=argparse.SUPPRESS, **arguments)
 
-    add("--model", "lifter", help="lifter (see `poselift models`)")
+    add("--model", "lifter", help="lifter (see `poselift models`), or the path of weights")
     add("--detector", "detector", help="hybrid (default), movenet, rtm")
     add(
         "--mode",
@@ -74,6 +74,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--fov", "view_deg", type=float, metavar="DEG", help="horizontal field of view, if known")
     add("--pitch", "pitch_deg", type=float, metavar="DEG", help="how far the camera looks down (0)")
+    add(
+        "--height",
+        "height_m",
+        type=float,
+        metavar="M",
+        help="how tall people are, if known: sets the scale (river)",
+    )
     add("--smooth", "smooth_hz", type=_smooth, metavar="HZ", help="cut-off (6), or off")
     add("--space", "space", help="world (default, level, floor at 0), camera, root")
     add(
@@ -173,7 +180,15 @@ def _convert(args: argparse.Namespace) -> int:
 
 # ---------------------------------------------------------------------------------------- models
 def _add_models(verbs: Any) -> None:
-    parser = add_verb(verbs, "models", _models, "the lifters: size, licence, measured error")
+    parser = add_verb(
+        verbs,
+        "models",
+        _models,
+        "the lifters: size, cost, measured error, licence",
+        "M MACs: million multiply-adds per frame (-: not counted). Errors on tracks of the open\n"
+        "benchmark (docs/benchmark.md): MPJPE / P-MPJPE; -: no weights shipped. Original licence:\n"
+        "of the authors' code and weights; nothing of them is part of poselift (Apache-2.0).",
+    )
     parser.add_argument("--json", action="store_true", help="a list of records")
     parser.add_argument("--markdown", action="store_true", help="README's table of errors")
 
@@ -188,13 +203,15 @@ def _models(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(rows, indent=2))
         return 0
-    head = f"{'name':18}{'parameters':>12}{'frames':>8}  {'gives':8}{'shipped':9}"
-    print(f"{head}{'clean, mm':15}real, mm")
+    head = f"{'name':18}{'parameters':>12}{'M MACs':>9}{'frames':>8}  {'gives':8}{'shipped':9}"
+    print(f"{head}{'clean, mm':15}{'real, mm':15}original licence")
     for row in rows:
         shipped = "yes" if row["shipped"] else "no"
+        macs = f"{row['macs_per_frame'] / 1e6:.1f}" if row["macs_per_frame"] else "-"
         print(
-            f"{row['name']:18}{row['parameters']:>12,}{row['frames']:>8}  {row['gives']:8}"
-            f"{shipped:9}{error_mm(row, 'clean'):15}{error_mm(row, 'real')}"
+            f"{row['name']:18}{row['parameters']:>12,}{macs:>9}{row['frames']:>8}  "
+            f"{row['gives']:8}{shipped:9}{error_mm(row, 'clean'):15}{error_mm(row, 'real'):15}"
+            f"{row['original_licence']}"
         )
     return 0
 

@@ -64,6 +64,9 @@ def _add_train(verbs: Any) -> None:
         "--set", dest="network", nargs="+", metavar="NAME=VALUE", help="the network's own options"
     )
     parser.add_argument("--fp32", dest="bf16", action="store_false", default=None)
+    parser.add_argument(
+        "--compile", dest="compiled", action="store_true", default=None, help="blocks, for speed"
+    )
     parser.add_argument("--minutes", type=float, help="stop after so long; the run can go on later")
     add_machine(parser)
 

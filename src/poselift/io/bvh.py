@@ -46,6 +46,8 @@ _REST = {
     **dict.fromkeys(("spine", "thorax", "neck", "upper_neck", "head", "head_top"), _UP),
     "heel": (0, -0.6, -0.8),
     "nose": (0, 0.8, 0.6),
+    "eye": (0.6, 0.64, -0.48),
+    "ear": (0.48, -0.36, -0.8),
 }
 
 # Order of turns by the main axis of the bone. The bone's own axis (its twist) is the middle one:

@@ -21,6 +21,8 @@ _ORIGINS = {
 def write_csv(path: Path, people: Sequence[Poses2D | Poses3D]) -> list[Path]:
     """Write people as CSV: time_s, person, then <joint>_x_m, _y_m, _z_m; empty = missing.
 
+    Where everybody's uncertainty is known, <joint>_sd_m follow: one standard deviation per axis.
+
     Lines before the header start with # and give units, axes and origin. Rows are ordered by time.
     Raises InputError (2D, nobody, people on different skeletons or axes), OutputError.
     """
@@ -34,8 +36,11 @@ def write_csv(path: Path, people: Sequence[Poses2D | Poses3D]) -> list[Path]:
         file.writelines(f"# {line}\n" for line in _head(poses[0]))
         table = csv.writer(file, lineterminator="\n")
         joints = poses[0].skeleton.joints
-        table.writerow(["time_s", "person", *(f"{j}_{c}_m" for j in joints for c in "xyz")])
-        table.writerows(_rows(poses))
+        names = [f"{joint}_{axis}_m" for joint in joints for axis in "xyz"]
+        claims = all(p.uncertainty_m is not None for p in poses)
+        names += [f"{joint}_sd_m" for joint in joints] if claims else []
+        table.writerow(["time_s", "person", *names])
+        table.writerows(_rows(poses, claims))
     return [path]
 
 
@@ -48,11 +53,14 @@ def _head(poses: Poses3D) -> list[str]:
     ]
 
 
-def _rows(people: Sequence[Poses3D]) -> list[list[str]]:
+def _rows(people: Sequence[Poses3D], claims: bool) -> list[list[str]]:
     """Rows by time, then in the order of the people."""
     rows: list[tuple[float, int, list[str]]] = []
     for order, poses in enumerate(people):
-        for time_s, xyz_m in zip(poses.time_s, poses.xyz_m, strict=True):
-            cells = ["" if np.isnan(value) else f"{value:.6f}" for value in xyz_m.flat]
+        values = poses.xyz_m.reshape(len(poses.time_s), -1)
+        if claims and poses.uncertainty_m is not None:
+            values = np.concatenate([values, poses.uncertainty_m], axis=1)
+        for time_s, row in zip(poses.time_s, values, strict=True):
+            cells = ["" if np.isnan(value) else f"{value:.6f}" for value in row]
             rows.append((time_s, order, [f"{time_s:.6f}", str(poses.person), *cells]))
     return [cells for _, _, cells in sorted(rows, key=lambda row: row[:2])]

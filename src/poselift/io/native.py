@@ -7,7 +7,7 @@ missing joint is NaN in NPZ and null in JSON. The people of one file share time,
 import json
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ AXES = {
     "world": "right-handed, z up",
 }
 _OBSERVED = "observed_"
-_DECIMALS = {"xyz_m": 6, "uncertainty_m": 6, "xy_px": 3, "confidence": 6}
+_DECIMALS = {"xyz_m": 6, "uncertainty_m": 6, "scale_m": 6, "xy_px": 3, "confidence": 6}
 
 # What numpy and zipfile raise for files that are damaged, or no archives (a lone .npy: TypeError).
 _NPZ_FAULTS = (
@@ -138,6 +138,9 @@ def _entries_3d(people: Sequence[Poses]) -> Document:
     uncertainty = _all_or_none("uncertainty", [p.uncertainty_m for p in poses])
     if uncertainty:
         document["uncertainty_m"] = np.stack(uncertainty)
+    scales = _all_or_none("scales of uncertainty", [p.scale_m for p in poses])
+    if scales:
+        document["scale_m"] = np.stack(scales)
     observed = _all_or_none("observed 2D", [p.observed for p in poses])
     if observed:
         document["observed"] = _encode(observed)
@@ -221,14 +224,18 @@ def _decode_3d(document: Document) -> list[Poses3D]:
     xyz = _array(document["xyz_m"])
     nothing = [None] * len(xyz)
     uncertainty = _array(document["uncertainty_m"]) if "uncertainty_m" in document else nothing
+    scales = _array(document["scale_m"]) if "scale_m" in document else nothing
     observed = _decode_2d(document["observed"]) if "observed" in document else nothing
     axes, origin = document["axes"], document["origin"]
     if axes not in ("camera", "world") or origin not in ("root", "camera", "world"):
         raise FormatError("axes and origin", found=f"{axes} and {origin}")
-    people = zip(xyz, uncertainty, observed, _common(document), strict=True)
+    claims: Iterable[Document] = (
+        {"uncertainty_m": sd, "scale_m": scale, "observed": flat}
+        for sd, scale, flat in zip(uncertainty, scales, observed, strict=True)
+    )
     return [
-        Poses3D(points, axes=axes, origin=origin, uncertainty_m=sigma, observed=flat, **common)
-        for points, sigma, flat, common in people
+        Poses3D(points, axes=axes, origin=origin, **claim, **common)
+        for points, claim, common in zip(xyz, claims, _common(document), strict=True)
     ]
 
 

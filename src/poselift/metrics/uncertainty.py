@@ -64,9 +64,14 @@ def laplace(predicted_m: Array, true_m: Array, scale_m: Array, axis: Array = OPT
     b_lateral, b_depth = scale_m[..., 0], scale_m[..., 1]
     r = np.sqrt(np.maximum(square - depth**2, 0.0) / b_lateral**2 + (depth / b_depth) ** 2)
     nll = r + 2 * np.log(b_lateral) + np.log(b_depth) + np.log(8 * np.pi)
+    return _claim(gammainc(3, r), laplace_sd(scale_m), np.sqrt(square), nll)
+
+
+def laplace_sd(scale_m: Array) -> Array:
+    """Standard deviation per axis (...), root mean square over the axes, of scales (..., 2)."""
+    across, along = scale_m[..., 0], scale_m[..., 1]
     # Each axis of the unit distribution has variance E[r²] / 3 = 12 / 3.
-    sigma = 2 * np.sqrt((2 * b_lateral**2 + b_depth**2) / 3)
-    return _claim(gammainc(3, r), sigma, np.sqrt(square), nll)
+    return 2 * np.sqrt((2 * across**2 + along**2) / 3)
 
 
 def gaussian(predicted_m: Array, true_m: Array, sd_m: Array) -> Claim:

@@ -10,24 +10,44 @@ from dataclasses import asdict, fields
 from functools import cache
 from importlib import import_module
 from importlib.resources import as_file, files
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from poselift.errors import InputError, MissingExtraError, UnknownNameError, WeightsError
 from poselift.models.records import LIFTERS, LifterInfo
+from poselift.models.stored import is_stored, read_info, read_record, record_path
 
 if TYPE_CHECKING:
     from poselift.models.lifter import Lifter
     from poselift.models.network import Network
+    from poselift.models.river_lifter import RiverLifter
 
-__all__ = ["DEFAULT", "LIFTERS", "LifterInfo", "build", "info", "load", "table"]
+__all__ = ["ALIASES", "DEFAULT", "LIFTERS", "LifterInfo", "build", "info", "load", "table"]
 DEFAULT = "strided-27"
+ALIASES = {"river": "river-nano"}  # a family by the size that is meant where none is named
+Graph = Literal["offline", "step"]
+# Where a record says which file a graph is in, and that file's hash.
+_FIELDS: dict[Graph, tuple[str, str]] = {
+    "offline": ("file", "sha256"),
+    "step": ("step_file", "step_sha256"),
+}
 
 
-def info(name: str) -> LifterInfo:
-    """The record of a lifter. Raises UnknownNameError, which lists the names."""
-    if name not in LIFTERS:
-        raise UnknownNameError("lifter", name, LIFTERS)
-    return LIFTERS[name]
+def named(name: str | Path) -> str:
+    """A lifter's full name for an alias, everything else as it is."""
+    return ALIASES.get(str(name), str(name))
+
+
+def info(name: str | Path) -> LifterInfo:
+    """The record of a lifter of the table, or of weights by path.
+
+    Raises UnknownNameError, which lists the names, and WeightsError (the path).
+    """
+    if named(name) in LIFTERS:
+        return LIFTERS[named(name)]
+    if is_stored(name):
+        return read_info(name)
+    raise UnknownNameError("lifter", str(name), [*LIFTERS, *ALIASES])
 
 
 def build(name: str, **changes: object) -> "Network":
@@ -37,7 +57,7 @@ def build(name: str, **changes: object) -> "Network":
     """
     record = info(name)
     if not record.target:
-        raise InputError(name, expected="a lifter with a network", found="one that is fitted")
+        raise InputError(name, expected="a lifter with a network", found="one without")
     module_name, _, class_name = record.target.partition(":")
     try:
         module = import_module(module_name)
@@ -50,42 +70,73 @@ def build(name: str, **changes: object) -> "Network":
     return getattr(module, class_name)(module.Config(**{**record.config, **changes}))
 
 
+def weights_record(name: str | Path) -> dict[str, Any] | None:
+    """The JSON record of weights (command, hash, measured error), or None where none are shipped.
+
+    Raises UnknownNameError, WeightsError (a path).
+    """
+    record = info(name)
+    return _shipped(record.name) if record.name == named(name) else read_record(name)
+
+
 @cache
-def weights_record(name: str) -> dict[str, Any] | None:
-    """The JSON record of shipped weights (data, command, hash, measured error), or None."""
-    file = files("poselift.models").joinpath("weights", f"{info(name).name}.json")
+def _shipped(name: str) -> dict[str, Any] | None:
+    file = files("poselift.models").joinpath("weights", f"{name}.json")
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
-def load(name: str = DEFAULT, *, threads: int = 0) -> "Lifter":
-    """A lifter with shipped weights, ready to use, on so many threads (0: all).
+def load(name: str | Path = DEFAULT, *, threads: int = 0) -> "Lifter | RiverLifter":
+    """A lifter with shipped weights, or with those at a path, on so many threads (0: all).
 
-    Raises UnknownNameError, and WeightsError where no weights are shipped or the hash is wrong.
+    A path is what `poselift import-weights` or `poselift ship` wrote. Raises UnknownNameError, and
+    WeightsError where no weights are shipped, the path's cannot be read, or the hash is wrong.
     """
     from poselift.models.lifter import Lifter
 
-    if info(name).target:
-        return Lifter.from_onnx(weights_bytes(name), info(name), threads)
+    record = info(name)
+    if record.gives == "stream":
+        from poselift.models.river_lifter import RiverLifter
+
+        model = weights_bytes(name)
+        across, along = (weights_record(name) or {}).get("calibration", (1.0, 1.0))
+        return RiverLifter.from_onnx(model, record, threads, (across, along))
+    if named(name) not in LIFTERS or record.target:
+        return Lifter.from_onnx(weights_bytes(name), record, threads)
     from poselift.models import ppca
 
     return Lifter(ppca.as_run(ppca.shipped(), ppca.PpcaOptions(rotation="full")), info(name))
 
 
-def weights_bytes(name: str) -> bytes:
-    """The shipped graph of a lifter, checked against its hash.
+def weights_bytes(name: str | Path, graph: Graph = "offline") -> bytes:
+    """A graph of a lifter, shipped or at a path, checked against its hash.
 
-    Raises UnknownNameError, and WeightsError where no weights are shipped or the hash is wrong.
+    graph: the one for whole clips, or the step of a lifter that streams. Raises UnknownNameError,
+    and WeightsError where no weights or no such graph are shipped, the path's cannot be read, or
+    the hash is wrong.
     """
     record = weights_record(name)
     if record is None:
         shipped = [other for other in LIFTERS if weights_record(other)]
         raise WeightsError(f"no weights are shipped for {name}", known=shipped)
-    with as_file(files("poselift.models").joinpath("weights", record["file"])) as path:
-        content = path.read_bytes()
+    file, sha256 = (record.get(field) for field in _FIELDS[graph])
+    if file is None:
+        raise WeightsError(f"{name}: {graph} graph", expected="one in its record", found="none")
+    content = _graph(name, file)
     digest = hashlib.sha256(content).hexdigest()
-    if digest != record["sha256"]:
-        raise WeightsError(record["file"], expected=f"SHA-256 {record['sha256']}", found=digest)
+    if digest != sha256:
+        raise WeightsError(file, expected=f"SHA-256 {sha256}", found=digest)
     return content
+
+
+def _graph(name: str | Path, file: str) -> bytes:
+    """The graph's file, which lies beside the record."""
+    if named(name) in LIFTERS:
+        with as_file(files("poselift.models").joinpath("weights", file)) as path:
+            return path.read_bytes()
+    path = record_path(name).with_name(Path(file).name)
+    if not path.is_file():
+        raise WeightsError(f"{path}", expected="the graph of its record", found="no file")
+    return path.read_bytes()
 
 
 def table() -> list[dict[str, Any]]:

@@ -7,8 +7,8 @@ of the stages is the answer. A stage is the network of Martinez et al. (ICCV 201
 `prepare` goes through the stages in equal shares of a run: stages that had their turn are frozen,
 those to come count nothing. A network that never hears of `prepare` uses all its stages.
 
-Everything happens in standardised coordinates; call `standardise` with training data before the
-first step, or leave means at 0 and deviations at 1. A joint that is missing (0, 0) stays 0.
+Everything happens in standardised coordinates, by means and deviations of the training data that
+`meet` takes before the first step, else 0 and 1. A joint that is missing (0, 0) stays 0.
 """
 
 from collections.abc import Iterable
@@ -81,7 +81,7 @@ class Cascade(Network):
         return self
 
     @torch.no_grad()
-    def standardise(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+    def meet(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Take means and deviations from windows (B, 1, 17, 2) and targets in m (B, 1, 17, 3).
 
         Missing joints do not count; what never varies keeps the deviation 1. Raises InputError.

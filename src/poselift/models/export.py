@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,24 +18,27 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.export import Dim
 
 import poselift
 from poselift.errors import WeightsError
 from poselift.io.files import atomic
 
 OPSET = 18
-# Largest difference allowed against torch as a share of the largest output, or of 1 m where that is
-# smaller: of the 32-bit graph (rounding), and with 16-bit weights (each is off by up to 2^-11).
+# Largest difference allowed against torch as a share of an output's largest value, or of 1 m where
+# that is smaller: of the 32-bit graph (rounding), and with 16-bit weights (each off by 2^-11).
 TOLERANCE = 1e-5
 HALF_TOLERANCE = 2e-3
 # Smaller tables stay in 32 bits: they hold norms and biases and save next to nothing.
 LEAST_HALVED = 1024
 LARGEST_HALF = float(np.finfo(np.float16).max)
+Inputs = Mapping[str, Tensor]
+Feed = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and its largest difference to torch over the check's inputs.
+    """What was written, and how far it is from torch in the check: coordinates of the first output.
 
     difference_m is that of the 32-bit graph; half_difference_m that of the file where its weights
     have 16 bits, else None.
@@ -49,27 +53,35 @@ class Exported:
 
 def export_onnx(
     module: nn.Module,
-    example: Tensor,
+    example: Tensor | Inputs,
     path: Path,
     *,
     half: bool = True,
     outputs: Sequence[str] = ("centre", "every"),
+    axes: Mapping[str, Mapping[int, Dim]] | None = None,
+    probes: Sequence[Inputs] = (),
     metadata: Mapping[str, str] | None = None,
 ) -> Exported:
-    """Write one ONNX file with input `joints` (any batch) and the module's outputs by name.
+    """Write one ONNX file with the module's inputs and outputs by name.
 
-    The module is on the CPU and keeps its mode. `example` (B, ...) is a plausible input, B >= 2;
-    the file is checked on it and on noise of its size. `metadata` is stored beside the network's
-    class name ("name") and poselift's version ("version"). Raises WeightsError where onnxruntime
-    and torch differ by more than the tolerances above, or weights do not fit 16 bits; OutputError.
+    The module is on the CPU and keeps its mode. `example` holds its inputs by name, in the order
+    that it takes them, plausible and with no side of 1; a tensor alone is called `joints`. `axes`
+    are those that may have any length, by input (left out: the first of each, the batch). The file
+    is checked on the example and on the `probes`, which should have other lengths (none: noise of
+    the example's spread in other batch sizes). `metadata` is stored beside the network's class
+    name ("name") and poselift's version ("version"). Raises WeightsError where onnxruntime and
+    torch differ by more than the tolerances above, or weights do not fit 16 bits; OutputError.
     """
+    given = {"joints": example} if isinstance(example, Tensor) else example
+    batch = Dim("batch")
+    axes = axes or {name: {0: batch} for name in given}
     training = module.training
     module.eval()
     try:
-        model = _trace(module, example, outputs)
-        inputs = _probes(example)
+        model = _trace(module, given, outputs, axes)
+        inputs = [_numpy(each) for each in (given, *(probes or _noise(given)))]
         with torch.inference_mode():
-            expected = [_arrays(module(torch.from_numpy(x))) for x in inputs]
+            expected = [_answers(module, each) for each in inputs]
     finally:
         module.train(training)
     defaults = {"name": type(module).__name__, "version": poselift.__version__}
@@ -87,7 +99,12 @@ def export_onnx(
     return Exported(Path(path), digest, len(content), difference_m, half_difference_m)
 
 
-def _trace(module: nn.Module, example: Tensor, outputs: Sequence[str]) -> onnx.ModelProto:
+def _trace(
+    module: nn.Module,
+    example: Inputs,
+    outputs: Sequence[str],
+    axes: Mapping[str, Mapping[int, Dim]],
+) -> onnx.ModelProto:
     # It says that torchvision, which nothing here uses, is not installed.
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -95,10 +112,10 @@ def _trace(module: nn.Module, example: Tensor, outputs: Sequence[str]) -> onnx.M
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module,
-            (example,),
-            input_names=["joints"],
+            tuple(example.values()),
+            input_names=list(example),
             output_names=list(outputs),
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamic_shapes=tuple(dict(axes[name]) for name in example),
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
@@ -108,17 +125,26 @@ def _trace(module: nn.Module, example: Tensor, outputs: Sequence[str]) -> onnx.M
     return program.model_proto
 
 
-def _arrays(result: Tensor | tuple[Tensor, ...]) -> list[NDArray[np.float32]]:
+def _numpy(inputs: Inputs) -> Feed:
+    return {name: x.detach().cpu().numpy().astype(np.float32) for name, x in inputs.items()}
+
+
+def _answers(module: nn.Module, feed: Feed) -> list[NDArray[np.float32]]:
+    result = module(*(torch.from_numpy(x) for x in feed.values()))
     return [out.numpy() for out in (result if isinstance(result, tuple) else (result,))]
 
 
-def _probes(example: Tensor) -> list[NDArray[np.float32]]:
-    """The example, and noise of its spread in other batch sizes."""
-    base = example.detach().cpu().numpy().astype(np.float32)
-    random = np.random.default_rng(0)
-    spread = float(base.std()) or 1.0
-    noise = [random.normal(0, spread, (batch, *base.shape[1:])) for batch in (1, 5)]
-    return [base, *(each.astype(np.float32) for each in noise)]
+def _noise(example: Inputs) -> list[Inputs]:
+    """Noise of the example's spread in other batch sizes."""
+    g = torch.Generator().manual_seed(0)
+    spread = {name: float(x.std()) or 1.0 for name, x in example.items()}
+    return [
+        {
+            name: spread[name] * torch.randn(batch, *x.shape[1:], generator=g)
+            for name, x in example.items()
+        }
+        for batch in (1, 5)
+    ]
 
 
 def _describe(model: onnx.ModelProto, metadata: Mapping[str, str]) -> None:
@@ -138,29 +164,38 @@ def _describe(model: onnx.ModelProto, metadata: Mapping[str, str]) -> None:
 def _check(
     what: str,
     model: onnx.ModelProto,
-    inputs: Sequence[NDArray[np.float32]],
+    inputs: Sequence[Feed],
     expected: Sequence[Sequence[NDArray[np.float32]]],
     tolerance: float,
 ) -> float:
-    """Largest difference between onnxruntime and `expected`. Raises WeightsError."""
+    """Largest difference in metres; all outputs are checked. Raises WeightsError."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    difference, size = 0.0, 1.0
-    for joints, wanted in zip(inputs, expected, strict=True):
-        found = session.run(None, {"joints": joints})
-        for one, other in zip(found, wanted, strict=True):
-            # np.maximum keeps a NaN, which then fails the comparison below.
-            difference = float(np.maximum(difference, np.abs(np.asarray(one) - other).max()))
-            size = max(size, float(np.abs(other).max()))
-    if not difference <= tolerance * size:
-        raise WeightsError(
-            f"{what} and torch differ", expected=f"at most {tolerance * size:g}", found=difference
-        )
-    return difference
+    first, *others = (output.name for output in session.get_outputs())
+    names = (f"{first}, coordinates", f"{first}, the rest", *others)
+    difference, size = np.zeros(len(names)), np.ones(len(names))
+    for feed, wanted in zip(inputs, expected, strict=True):
+        pairs = list(zip(_parts(session.run(None, feed)), _parts(wanted), strict=True))
+        # np.maximum keeps a NaN, which then fails the comparison below.
+        apart = [np.abs(one - other).max(initial=0) for one, other in pairs]
+        difference = np.maximum(difference, apart)
+        size = np.maximum(size, [np.abs(other).max(initial=0) for _, other in pairs])
+    for name, found, most in zip(names, difference, tolerance * size, strict=True):
+        if not found <= most:
+            raise WeightsError(
+                f"{what} and torch differ in {name}", expected=f"at most {most:g}", found=found
+            )
+    return float(difference[0])
+
+
+def _parts(outputs: Sequence[Any]) -> list[NDArray[np.float32]]:
+    """Outputs that are compared on their own: metres first, then what else the first one holds."""
+    first, *others = (np.asarray(output) for output in outputs)
+    return [first[..., :3], first[..., 3:], *others]
 
 
 def _halve(model: onnx.ModelProto) -> None:

@@ -23,6 +23,9 @@ from poselift.errors import UnknownNameError
 from poselift.models import retention
 from poselift.models.scan import linear_scan
 
+GAP_S = 1.0  # after a longer step, the frames before are another matter
+_FORGET_S = 1000.0  # long enough for every rate
+
 
 class Mixer(nn.Module):
     """What all mixers can do."""
@@ -171,18 +174,17 @@ class Retention(Mixer):
             self.rate.weight.zero_()
             self.rate.bias.copy_(torch.log(torch.expm1(rates)))
 
-    def forward(self, x: Tensor, dt_s: Tensor) -> Tensor:
-        """Mix frames."""
-        frames, causal = x.shape[1], self.sides == 1
-        q, k, v, log_a, gate = self._project(self.taps(x), dt_s)
-        form = retention.parallel if frames <= 4 * retention.CHUNK else retention.chunkwise
+    def forward(self, x: Tensor, dt_s: Tensor, causal: bool | None = None) -> Tensor:
+        """Mix frames; `causal` says otherwise than `sides` what is looked at."""
+        q, k, v, log_a, gate = self._project(self.taps(x, dt_s), dt_s)
         arrays = (y.transpose(1, 2) for y in (q, k, v, log_a))
-        return self._leave(form(*arrays, causal=causal).transpose(1, 2), gate)
+        looks_back = self.sides == 1 if causal is None else causal
+        return self._leave(retention.mixed(*arrays, causal=looks_back).transpose(1, 2), gate)
 
     def step(self, x: Tensor, dt_s: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """One frame."""
         past, memory = state or (None, None)
-        x, past = self.taps.step(x, past)
+        x, past = self.taps.step(x, past, dt_s)
         q, k, v, log_a, gate = self._project(x, dt_s)
         memory = retention.first_state(q) if memory is None else memory
         mixed, memory = retention.step(q, k, v, log_a, memory)
@@ -190,6 +192,7 @@ class Retention(Mixer):
 
     def _project(self, x: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Queries, keys, values (..., H, d), logarithms of the gates (..., H), output gate."""
+        dt_s = torch.where(dt_s > GAP_S, _FORGET_S, dt_s)
         q, k, v, gate = self.qkvg(x).chunk(4, -1)
         q, k, v = (y.unflatten(-1, (self.heads, -1)) for y in (q, k, v))
         return q, k, v, -F.softplus(self.rate(x).float()) * dt_s[..., None], gate
@@ -199,26 +202,40 @@ class Retention(Mixer):
 
 
 class CausalTaps(nn.Module):
-    """x plus SiLU of a short depth-wise convolution over the last frames."""
+    """x plus SiLU of a short depth-wise convolution over the last frames.
+
+    Where frame steps are given, nothing from before a step longer than `GAP_S` is seen.
+    """
 
     def __init__(self, width: int, taps: int = 4) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(taps, width) / taps)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, T, C) to the same."""
-        taps, frames = len(self.weight), x.shape[1]
-        padded = F.pad(x, (0, 0, taps - 1, 0))
-        mixed = self.weight[0] * x
-        for i in range(1, taps):
-            mixed = mixed + self.weight[i] * padded[:, taps - 1 - i :][:, :frames]
+    def forward(self, x: Tensor, dt_s: Tensor | None = None) -> Tensor:
+        """(N, T, C), steps (N, T) to the same."""
+        mixed, earlier = self.weight[0] * x, x
+        near = None if dt_s is None else (dt_s <= GAP_S).to(x.dtype)[..., None]
+        for weight in self.weight[1:]:
+            earlier = _delayed(earlier)
+            earlier = earlier if near is None else earlier * near
+            mixed = mixed + weight * earlier
         return x + F.silu(mixed)
 
-    def step(self, x: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
-        """One frame (N, C) after the last ones, newest first (N, taps, C)."""
-        past = torch.zeros_like(x)[:, None].repeat(1, len(self.weight), 1) if past is None else past
-        past = torch.cat([x[:, None], past[:, :-1]], dim=1)
-        return x + F.silu((self.weight * past).sum(1)), past
+    def step(
+        self, x: Tensor, past: Tensor | None, dt_s: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """One frame (N, C) after the last ones, newest first (N, taps - 1, C)."""
+        if past is None:
+            past = torch.zeros_like(x)[:, None].repeat(1, len(self.weight) - 1, 1)
+        if dt_s is not None:
+            past = past * (dt_s <= GAP_S).to(x.dtype)[:, None, None]
+        seen = torch.cat([x[:, None], past], dim=1)
+        return x + F.silu((self.weight * seen).sum(1)), seen[:, :-1]
+
+
+def _delayed(x: Tensor) -> Tensor:
+    """(N, T, C) one frame later."""
+    return F.pad(x, (0, 0, 1, 0))[:, :-1]
 
 
 def _two_ways(a: Tensor, b: Tensor, sides: int) -> Tensor:

@@ -267,7 +267,7 @@ def _mixste(_: Iterable[str]) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-# By our module's name: strided, semgcn, cascade (EvoSkeleton), tcn (VideoPose3D), srnet, mixste.
+# By our module's name; cascade is EvoSkeleton, tcn VideoPose3D.
 _RULES: dict[str, Callable[[Iterable[str]], tuple[Rule, ...]]] = {
     "strided": _strided,
     "semgcn": _semgcn,
@@ -276,3 +276,4 @@ _RULES: dict[str, Callable[[Iterable[str]], tuple[Rule, ...]]] = {
     "srnet": _srnet,
     "mixste": _mixste,
 }
+SYSTEMS = tuple(_RULES)

@@ -20,6 +20,13 @@ CHUNK = 64
 LOWEST_LOG_GATE = -20.0
 
 
+def mixed(q: Tensor, k: Tensor, v: Tensor, log_a: Tensor, *, causal: bool) -> Tensor:
+    """All answers (N, H, T, d) by whichever form is faster; an exported graph is for any length."""
+    if torch.compiler.is_exporting() or q.shape[2] > CHUNK * 3 // 2:
+        return chunkwise(q, k, v, log_a, causal=causal)
+    return parallel(q, k, v, log_a, causal=causal)
+
+
 def parallel(q: Tensor, k: Tensor, v: Tensor, log_a: Tensor, *, causal: bool) -> Tensor:
     """All answers (N, H, T, d) by one masked product of T x T."""
     scores = (q @ k.transpose(-1, -2)) / math.sqrt(q.shape[-1])
@@ -74,52 +81,39 @@ def chunkwise(
 ) -> Tensor:
     """All answers (N, H, T, d) with memory that grows with T, not its square."""
     frames = q.shape[2]
-    padding = -frames % chunk
-    if padding:
-        q, k, v = (torch.nn.functional.pad(x, (0, 0, 0, padding)) for x in (q, k, v))
-        log_a = torch.nn.functional.pad(log_a, (0, padding))
-    q, k, v = (x.unflatten(2, (-1, chunk)) for x in (q, k, v))
-    log_a = log_a.clamp_min(LOWEST_LOG_GATE).float().unflatten(2, (-1, chunk))
+    chunks = (frames + chunk - 1) // chunk
+    padding = chunks * chunk - frames
+    q, k, v = (torch.nn.functional.pad(x, (0, 0, 0, padding)) for x in (q, k, v))
+    q, k, v = (x.unflatten(2, (chunks, chunk)) for x in (q, k, v))
+    log_a = torch.nn.functional.pad(log_a, (0, padding)).unflatten(2, (chunks, chunk))
+    log_a = log_a.clamp_min(LOWEST_LOG_GATE).float()
     out = parallel(q, k, v, log_a, causal=causal)
     since = log_a.cumsum(-1)  # decay from before the chunk's first frame to each frame
     until = since[..., -1:] - since  # and from each frame to the chunk's last
-    out = out + _from_earlier_chunks(q, k, v, since, until)
+    between = _between_chunks(since[..., -1]).to(v.dtype)
+    out = out + _carried(q, k, v, since, until, between)
     if not causal:
-        out = out + _from_later_chunks(q, k, v, since, until, log_a)
+        # From frame t to the end of its chunk, and from the start of frame s's chunk up to it.
+        out = out + _carried(q, k, v, until, since, between.transpose(-1, -2))
     return out.flatten(2, 3)[:, :, :frames]
 
 
-def _from_earlier_chunks(q: Tensor, k: Tensor, v: Tensor, since: Tensor, until: Tensor) -> Tensor:
-    """What each frame gets from all earlier chunks; q (N, H, C, L, d), since (N, H, C, L)."""
-    added = (k * until.exp().to(k.dtype)[..., None]).transpose(-1, -2) @ v
-    kept = since[..., -1].exp().to(k.dtype)
-    state, before = torch.zeros_like(added[:, :, 0]), []
-    for number in range(q.shape[2]):
-        before.append(state)
-        state = kept[:, :, number, None, None] * state + added[:, :, number]
-    asked = q * since.exp().to(q.dtype)[..., None] / math.sqrt(q.shape[-1])
-    return asked @ torch.stack(before, dim=2)
+def _between_chunks(log_kept: Tensor) -> Tensor:
+    """What is left (N, H, C, C) at the start of a chunk of the end of an earlier one, else 0.
 
-
-def _from_later_chunks(
-    q: Tensor, k: Tensor, v: Tensor, since: Tensor, until: Tensor, log_a: Tensor
-) -> Tensor:
-    """What each frame gets from all later chunks: the same with time turned round.
-
-    From frame t to the first frame of the next chunk the decay is `until` times that frame's gate;
-    from there to frame s in its chunk, `since` without it.
+    log_kept (N, H, C): a whole chunk's decay. Each sum is its own, so that none loses digits.
     """
-    first = log_a[..., :1]
-    inside = since - first
-    added = (k * inside.exp().to(k.dtype)[..., None]).transpose(-1, -2) @ v
-    kept = since[..., -1].exp().to(k.dtype)
-    chunks = q.shape[2]
-    state, after = torch.zeros_like(added[:, :, 0]), []
-    for number in range(chunks - 1, -1, -1):
-        after.append(state)
-        # What is ahead of this chunk's end, seen from the end of the chunk before.
-        gate = first[:, :, number, 0].exp().to(k.dtype)[..., None, None]
-        state = kept[:, :, number, None, None] * state + gate * added[:, :, number]
-    ahead = torch.stack(after[::-1], dim=2)
-    asked = q * until.exp().to(q.dtype)[..., None] / math.sqrt(q.shape[-1])
-    return asked @ ahead
+    chunks = log_kept.shape[-1]
+    before = torch.nn.functional.pad(log_kept, (1, 0))[..., :chunks, None]
+    passed = before.expand(*before.shape[:-1], chunks).tril(-2).cumsum(-2)
+    return passed.exp().tril(-1)
+
+
+def _carried(
+    q: Tensor, k: Tensor, v: Tensor, to_asked: Tensor, from_added: Tensor, between: Tensor
+) -> Tensor:
+    """What frames get from other chunks; q (N, H, C, L, d), log decays in chunks (N, H, C, L)."""
+    added = (k * from_added.exp().to(k.dtype)[..., None]).transpose(-1, -2) @ v
+    states = (between @ added.flatten(-2)).unflatten(-1, added.shape[-2:])
+    asked = q * to_asked.exp().to(q.dtype)[..., None] / math.sqrt(q.shape[-1])
+    return asked @ states

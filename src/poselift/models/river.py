@@ -1,125 +1,166 @@
-"""The river: joints look at each other within a frame, each joint remembers through time.
+"""`river`: one network for every latency and every detector.
 
-One token per joint and frame. A block is attention between the joints of a frame, with a bias for
-how far apart they are on the skeleton; a temporal mixer along each joint's own track, so that
-nothing leaks between joints in time; and a feed-forward part; each normalised before and added
-after. No table of positions in time (but in the `attention` mixer, which needs one), so any length
-goes, and the mixer gets the frame steps in seconds.
+Seventeen tokens per frame, one for each part of the body. A token is made of the points that lie on
+its part (a foot: toes and heel), whatever of them the detector has. A block is attention between
+the parts of a frame, biased by the skeleton; gated retention along each part's own track, whose
+decay is per second, so that the frame rate may change; and a feed-forward part; each normalised
+before and added after. Each joint is read off its part's token: place, and the scales of its
+uncertainty across and along the ray.
 
-`Mixed` is the smallest lifter of this kind, with the survey's input and output. It is what the
-comparison of temporal mixers trains (docs/recurrence.md).
+The same weights run over a whole clip looking both ways, over a whole clip looking back, or frame
+by frame with a state of fixed size (`step`), which gives what looking back gives. A live answer may
+come a few frames late; the facts say which mode is asked for (models/intake.py). A step in time of
+more than `GAP_S` parts what is before from what is after: so clips can follow each other in a row.
+
+Source: retentive networks (Sun et al. 2023) and gated linear attention (Yang et al. 2024), put
+together for joints here; uncertainty as in poselift.metrics.uncertainty.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poselift.errors import InputError, ShapeError
 from poselift.models.config import JsonConfig
-from poselift.models.mixers import Mixer, mixer
-from poselift.models.network import Lifted, Network
-from poselift.skeleton import Skeleton, skeleton
+from poselift.models.intake import BODY, FACTS, POINT
+from poselift.models.joints import JointAttention, hops
+from poselift.models.mixers import Retention
 
-_FARTHEST_HOP = 8
-_NOMINAL_STEP_S = 1 / 28  # of windows that carry no time stamps: 25 to 30 frames per second
-_VELOCITY_S = 0.02  # weight of the velocity error against that of the place
+# Parts of the body: which points lie on each, and the part that it hangs on.
+PARTS: dict[str, tuple[tuple[str, ...], str]] = {
+    "pelvis": (("pelvis",), ""),
+    "trunk": (("spine", "thorax", "neck"), "pelvis"),
+    "head": (("nose", "head_top", "left_eye", "right_eye", "left_ear", "right_ear"), "trunk"),
+    **{
+        f"{side}_{part}": (
+            tuple(f"{side}_{joint}" for joint in joints),
+            on if middle else f"{side}_{on}",
+        )
+        for side in ("left", "right")
+        for part, joints, on, middle in (
+            ("hip", ("hip",), "pelvis", True),
+            ("knee", ("knee",), "hip", False),
+            ("ankle", ("ankle",), "knee", False),
+            ("foot", ("big_toe", "small_toe", "heel"), "ankle", False),
+            ("shoulder", ("shoulder",), "trunk", True),
+            ("elbow", ("elbow",), "shoulder", False),
+            ("wrist", ("wrist",), "elbow", False),
+        )
+    },
+}
+PART_OF = [
+    next(i for i, (points, _) in enumerate(PARTS.values()) if joint in points)
+    for joint in BODY.joints
+]
+LEAST_SCALE_M = 0.003
 
 
 @dataclass(frozen=True)
 class Config(JsonConfig):
-    """Shape of the network. `sides` 2 looks both ways in time, 1 only back.
+    """Shape of the network."""
 
-    `delay`: a network that looks back answers for the frame this many frames ago.
-    """
-
-    frames: int = 27
     width: int = 64
     depth: int = 4
     heads: int = 4
     ratio: int = 2
-    mixer: str = "retention"
-    sides: int = 2
-    delay: int = 0
-    skeleton: str = "h36m17"
 
     def __post_init__(self) -> None:
-        self.check_counts("frames", "width", "depth", "heads", "ratio")
-        self.check_choice("sides", (1, 2))
+        self.check_counts("width", "depth", "heads", "ratio")
         if self.width % self.heads:
             raise InputError("width", expected=f"a multiple of {self.heads}", found=self.width)
-        if not 0 <= self.delay < self.frames or (self.delay and self.sides == 2):
-            raise InputError(
-                "delay", expected="0, or with 1 side fewer than the frames", found=self.delay
-            )
 
 
-class Mixed(Network):
-    """Normalised 2D joints (B, F, 17, 2) to a pose for every frame."""
+class State(NamedTuple):
+    """What a stream remembers: past (L, N, 3, C), memory (L, N, H, d, d); N is people x parts."""
+
+    past: Tensor
+    memory: Tensor
+
+
+class River(nn.Module):
+    """Points (B, T, 28, 4) and facts (B, T, FACTS) to poses; see the head of this file."""
+
+    part_of: Tensor
+    gather: Tensor
+    frames = 27  # what a window is where work is counted; any length goes
 
     def __init__(self, config: Config | None = None) -> None:
         super().__init__()
         self.config = c = config or Config()
-        self.frames = c.frames
-        joints = skeleton(c.skeleton)
-        self.embed = nn.Linear(2, c.width)
-        self.joint = nn.Parameter(0.02 * torch.randn(len(joints), c.width))
-        self.blocks = nn.ModuleList(Block(c, joints) for _ in range(c.depth))
+        parts = list(PARTS)
+        edges = [(parts.index(on), i) for i, (_, on) in enumerate(PARTS.values()) if on]
+        self.enter = nn.Parameter(torch.randn(len(BODY), POINT, c.width) * POINT**-0.5)
+        self.part = nn.Parameter(0.02 * torch.randn(len(parts), c.width))
+        self.facts = nn.Linear(FACTS, c.width)
+        distance = hops(len(parts), edges)
+        self.blocks = nn.ModuleList(Block(c, distance) for _ in range(c.depth))
         self.norm = nn.RMSNorm(c.width)
-        self.head = nn.Linear(c.width, 3)
+        self.leave = nn.Parameter(torch.randn(len(BODY), c.width, 5) * 0.3 * c.width**-0.5)
+        self.leave_bias = nn.Parameter(torch.zeros(len(BODY), 5))
+        with torch.no_grad():
+            self.enter[:, :2] *= 3  # places spread by 0.3 about the trunk
+            self.leave_bias[:, 3:] = -3.0  # scales of 5 cm to begin with
+        self.register_buffer("part_of", torch.tensor(PART_OF), persistent=False)
+        share = F.one_hot(self.part_of, len(parts)).T.float()
+        self.register_buffer("gather", share, persistent=False)
 
-    def forward(self, joints: Tensor) -> Lifted:
-        """Lift windows (B, F, J, 2); the last `delay` frames repeat the last answer."""
-        if joints.shape[2:] != (len(self.joint), 2):
-            expected = f"(B, F, {len(self.joint)}, 2)"
-            raise ShapeError("2D joints", expected=expected, found=tuple(joints.shape))
-        x = self.embed(joints).float() + self.joint  # the sum of all blocks stays in 32 bits
-        dt_s = torch.full(x.shape[:2], _NOMINAL_STEP_S, device=x.device)
-        for block in self.blocks:
-            x = block(x, dt_s)
-        every = self.head(self.norm(x))
-        if delay := self.config.delay:
-            every = torch.cat([every[:, delay:], every[:, -1:].expand(-1, delay, -1, -1)], dim=1)
-        middle = every.shape[1] // 2
-        return Lifted(every[:, middle : middle + 1], every)
+    def forward(self, points: Tensor, facts: Tensor, dt_s: Tensor, causal: bool = False) -> Tensor:
+        """Every frame's joints (B, T, 28, 5): metres from the pelvis in view axes, ln scales in m.
 
-    def step(self, joints: Tensor, dt_s: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """One frame (B, J, 2), `dt_s` (B) after the last, of a network with one side.
-
-        The state is None at first. The answer (B, J, 3) is for the frame `delay` frames ago.
+        dt_s (B, T): seconds since the frame before, `intake.NEW_S` for a clip's first. Looking
+        back (`causal`), the answers come as late as the mode in the facts says.
         """
-        x = (self.embed(joints).float() + self.joint)[:, None]
-        after = []
-        for block, before in zip(self.blocks, state or [None] * len(self.blocks), strict=True):
-            assert isinstance(block, Block)
-            x, kept = block.step(x, dt_s, before)
-            after.append(kept)
-        return self.head(self.norm(x))[:, 0], after
+        x = self._embed(points, facts)
+        for block in self.blocks:
+            x = block(x, dt_s, causal)
+        return self._read(x)
 
-    def loss(self, lifted: Lifted, target_m: Tensor) -> Tensor:
-        """MPJPE over all frames, and the error of the velocity."""
-        assert lifted.every is not None
-        every = lifted.every.float()
-        place = (every - target_m).norm(dim=-1).mean()
-        if target_m.shape[1] < 2:
-            return place
-        moved = every.diff(dim=1) - target_m.diff(dim=1)
-        return place + _VELOCITY_S / _NOMINAL_STEP_S * moved.norm(dim=-1).mean()
+    def step(
+        self, points: Tensor, facts: Tensor, dt_s: Tensor, state: State
+    ) -> tuple[Tensor, State]:
+        """One frame: points (B, 28, 4), facts (B, FACTS), dt_s (B) to joints (B, 28, 5)."""
+        x = self._embed(points[:, None], facts[:, None])
+        past, memory = [], []
+        for number, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            x, (p, m) = block.step(x, dt_s, (state.past[number], state.memory[number]))
+            past.append(p)
+            memory.append(m)
+        return self._read(x)[:, 0], State(torch.stack(past), torch.stack(memory))
+
+    def first_state(self, people: int = 1) -> State:
+        """The state before the first frame."""
+        c, rows = self.config, people * len(PARTS)
+        each = c.width // c.heads
+        past = self.part.new_zeros(c.depth, rows, 3, c.width)
+        return State(past, self.part.new_zeros(c.depth, rows, c.heads, each, each))
+
+    def _embed(self, points: Tensor, facts: Tensor) -> Tensor:
+        if points.shape[2:] != (len(BODY), POINT):
+            expected = f"(B, T, {len(BODY)}, {POINT})"
+            raise ShapeError("points", expected=expected, found=tuple(points.shape))
+        joints = torch.einsum("btji,jic->btjc", points, self.enter)
+        x = self.gather.to(joints.dtype) @ joints + self.part
+        return (x + self.facts(facts)[:, :, None]).float()  # the sum of all blocks keeps 32 bits
+
+    def _read(self, x: Tensor) -> Tensor:
+        tokens = self.norm(x)[:, :, self.part_of]
+        return torch.einsum("btjc,jco->btjo", tokens, self.leave).float() + self.leave_bias
 
 
 class Block(nn.Module):
-    """Joints, time, feed-forward on tokens (B, T, J, C)."""
+    """Parts, time, feed-forward on tokens (B, T, P, C)."""
 
-    time: Mixer
-
-    def __init__(self, config: Config, joints: Skeleton) -> None:
+    def __init__(self, config: Config, distance: Tensor) -> None:
         super().__init__()
         width = config.width
-        self.joint_norm = nn.RMSNorm(width)
-        self.joints = JointAttention(width, config.heads, joints)
+        self.parts_norm = nn.RMSNorm(width)
+        self.parts = JointAttention(width, config.heads, distance)
         self.time_norm = nn.RMSNorm(width)
-        self.time = mixer(config.mixer, width, config.heads, config.sides, config.frames)
+        self.time = Retention(width, config.heads, sides=2)
         self.norm = nn.RMSNorm(width)
         self.forward_part = nn.Sequential(
             nn.Linear(width, config.ratio * width),
@@ -127,55 +168,21 @@ class Block(nn.Module):
             nn.Linear(config.ratio * width, width),
         )
 
-    def forward(self, x: Tensor, dt_s: Tensor) -> Tensor:
+    def forward(self, x: Tensor, dt_s: Tensor, causal: bool) -> Tensor:
         """One block; dt_s (B, T)."""
-        batch, frames, joints, width = x.shape
-        x = x + self.joints(self.joint_norm(x))
-        tracks = self.time_norm(x).transpose(1, 2).reshape(batch * joints, frames, width)
-        mixed = self.time(tracks, dt_s.repeat_interleave(joints, 0))
-        x = x + mixed.view(batch, joints, frames, width).transpose(1, 2)
+        batch, frames, parts, width = x.shape
+        x = x + self.parts(self.parts_norm(x))
+        tracks = self.time_norm(x).transpose(1, 2).reshape(batch * parts, frames, width)
+        mixed = self.time(tracks, dt_s.repeat_interleave(parts, 0), causal)
+        x = x + mixed.view(batch, parts, frames, width).transpose(1, 2)
         return x + self.forward_part(self.norm(x))
 
-    def step(self, x: Tensor, dt_s: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """One frame (B, 1, J, C)."""
-        x = x + self.joints(self.joint_norm(x))
+    def step(
+        self, x: Tensor, dt_s: Tensor, state: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """One frame (B, 1, P, C)."""
+        x = x + self.parts(self.parts_norm(x))
         tracks = self.time_norm(x).flatten(0, 2)
         mixed, state = self.time.step(tracks, dt_s.repeat_interleave(x.shape[2], 0), state)
         x = x + mixed.view(x.shape)
         return x + self.forward_part(self.norm(x)), state
-
-
-class JointAttention(nn.Module):
-    """Attention between the joints of a frame, biased by their distance on the skeleton."""
-
-    hops: Tensor
-
-    def __init__(self, width: int, heads: int, joints: Skeleton) -> None:
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.out = nn.Linear(width, width, bias=False)
-        self.hop_bias = nn.Parameter(torch.zeros(heads, _FARTHEST_HOP + 1))
-        self.pair_bias = nn.Parameter(torch.zeros(heads, len(joints), len(joints)))
-        self.register_buffer("hops", hops(joints), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, J, C) to the same."""
-        *outer, joints, width = x.shape
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).movedim((-3, -2), (0, -3))
-        bias = self.hop_bias[:, self.hops] + self.pair_bias
-        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2) + bias
-        mixed = scores.softmax(-1) @ v
-        return self.out(mixed.transpose(-3, -2).reshape(*outer, joints, width))
-
-
-def hops(joints: Skeleton) -> Tensor:
-    """Bones between every two joints (J, J), at most 8."""
-    count = len(joints)
-    distance = torch.full((count, count), _FARTHEST_HOP, dtype=torch.int64)
-    distance.fill_diagonal_(0)
-    for parent, child in joints.edges:
-        distance[parent, child] = distance[child, parent] = 1
-    for via in range(count):
-        distance = torch.minimum(distance, distance[:, via, None] + distance[None, via])
-    return distance.clamp_max(_FARTHEST_HOP)

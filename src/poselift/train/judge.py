@@ -1,7 +1,8 @@
 """The judge: lifters by name on the tracks of the open benchmark, to records and costs.
 
-A lifter is a shipped one, a baseline, or one or several runs of training, which are then the seeds
-of one lifter. Runs are exported and judged through onnxruntime, as the product would run them.
+A lifter is a shipped one, one by the path of its weights, a baseline, or one or several runs of
+training, which are then the seeds of one lifter. Runs are exported and judged through onnxruntime,
+as the product would run them. `river-nano@4`, or `runs/a@4`, is judged live, 4 frames late.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,16 +14,20 @@ import torch
 
 from poselift.errors import InputError
 from poselift.evaluate import Clip, Lift, evaluate
-from poselift.models import LIFTERS, build, load, weights_record
+from poselift.models import LIFTERS, build, info, load, weights_record
+from poselift.models.intake import DELAYS
 from poselift.models.lifter import Lifter
 from poselift.models.network import Network
+from poselift.models.river import River
+from poselift.models.river_lifter import RiverLifter
 from poselift.report import Cost, Results, to_records
 from poselift.train import baselines, cost
 from poselift.train.batches import Motions
+from poselift.train.live import LiveLifter
 from poselift.train.openbench import NAME, TRACKS, load_or_make
 from poselift.train.pack import Pack
 from poselift.train.rendered import BLAZEPOSE, blazepose_lift, rendered_clips
-from poselift.train.runs import export, network
+from poselift.train.runs import is_run, network, write_card, write_graphs
 
 RENDERED = "rendered"
 ALL_TRACKS = (*(track for track in TRACKS if track != "cross-corpus"), RENDERED, "cross-corpus")
@@ -33,20 +38,24 @@ Progress = Callable[[str, int, int], None]
 class Contender:
     """Who is judged: one lift per seed, and what it costs where that is known.
 
-    only: the tracks that it can be asked about, where it is not all.
+    only: the tracks that it can be asked about, where it is not all. mode: how it is run.
     """
 
     name: str
     lifts: tuple[Lift, ...]
     cost: Callable[[], Cost] | None = None
     only: tuple[str, ...] = ALL_TRACKS
+    mode: str = "offline"
 
 
 def contender(model: str, pack: Pack | None) -> Contender:
-    """A baseline, a competitor or a shipped lifter by name.
+    """A baseline, a competitor or a shipped lifter by name, weights by path; live with `@DELAY`.
 
     Raises UnknownNameError, WeightsError, InputError.
     """
+    base, at, late = model.rpartition("@")
+    if at and late.isdecimal():
+        return _live(base, late)
     if model == BLAZEPOSE:
         return Contender(model, (blazepose_lift,), only=(RENDERED,))
     if model in baselines.NAMES:
@@ -55,13 +64,46 @@ def contender(model: str, pack: Pack | None) -> Contender:
         motions = Motions(pack, "train", torch.device("cpu"))
         return of_lifters(model, [baselines.baseline(model, motions)], None)
     lifter = load(model, threads=1)
+    name = model if model in LIFTERS else lifter.info.name
+    return of_lifters(name, [lifter], _network_of(model))
+
+
+def _network_of(model: str) -> Network | River | None:
+    """The network of a lifter by name, for counting."""
     record = weights_record(model) or {}
-    has_network = lifter.info.target
-    network = build(model, **record["training"]["network"]) if has_network else None
-    return of_lifters(model, [lifter], network)
+    if not info(model).target:
+        return None
+    return build(model, **record.get("training", {}).get("network", {}))
 
 
-def of_lifters(name: str, lifters: Sequence[Lifter], model: Network | None) -> Contender:
+def _live(base: str, late: str) -> Contender:
+    """A stream of a lifter by name or path, or of a run, that answers `late` frames late."""
+    if late not in [str(delay) for delay in DELAYS]:
+        raise InputError("frames that a stream comes late", found=late, known=DELAYS)
+    if is_run(Path(base)):
+        with TemporaryDirectory() as folder:
+            path, model = _exported(Path(base), Path(folder))
+            lifter = LiveLifter.load(str(path), int(late))
+    else:
+        lifter, model = LiveLifter.load(base, int(late)), _network_of(base)
+    name = f"{lifter.info.name}@{late}"
+
+    def price() -> Cost:
+        return Cost(
+            lifter=name,
+            parameters=lifter.info.parameters,
+            macs_per_frame=cost.macs_per_step(model) if isinstance(model, River) else 0,
+            ms_per_frame=cost.ms_per_step(lifter.network),
+            threads=1,
+            receptive_frames=lifter.info.frames,
+        )
+
+    return Contender(name, (lifter,), price, mode=f"live, {late} frames late")
+
+
+def of_lifters(
+    name: str, lifters: Sequence[Lifter | RiverLifter], model: Network | River | None
+) -> Contender:
     """Lifters of one kind, one per seed. Their network, for counting; its weights do not matter."""
     first = lifters[0]
 
@@ -69,8 +111,14 @@ def of_lifters(name: str, lifters: Sequence[Lifter], model: Network | None) -> C
         return Cost(
             lifter=name,
             parameters=cost.parameters(model) if model else first.info.parameters,
-            macs_per_frame=cost.macs_per_frame(model, first.info) if model else 0.0,
-            ms_per_frame=cost.ms_per_frame(first.run, first.info),
+            macs_per_frame=(
+                cost.macs_per_frame(model, first.info) if model else first.info.macs_per_frame
+            ),
+            ms_per_frame=(
+                cost.ms_per_frame(first.run, first.info)
+                if isinstance(first, Lifter)
+                else cost.ms_per_frame_of_clip(first.run)
+            ),
             threads=1,
             receptive_frames=first.info.frames,
         )
@@ -80,16 +128,22 @@ def of_lifters(name: str, lifters: Sequence[Lifter], model: Network | None) -> C
 
 def contender_from_runs(runs: Sequence[Path], name: str | None = None) -> Contender:
     """Runs of one configuration as the seeds of one lifter, exported to ONNX on the way."""
-    lifters, model, record = [], None, None
-    with TemporaryDirectory() as folder:
-        for run in runs:
-            model, record, _ = network(run)
-            path = Path(folder) / "run.onnx"
-            export(model, record, path, half=False)
-            lifters.append(Lifter.from_onnx(path.read_bytes(), record, threads=1))
-    if model is None or record is None:
+    if not runs:
         raise InputError("runs", expected="at least one", found="none")
-    return of_lifters(name or record.name, lifters, model)
+    lifters, model = [], None
+    with TemporaryDirectory() as folder:
+        for number, run in enumerate(runs):
+            path, model = _exported(run, Path(folder) / f"{number}")
+            lifters.append(load(path, threads=1))
+    return of_lifters(name or lifters[0].info.name, lifters, model)
+
+
+def _exported(run: Path, folder: Path) -> tuple[Path, Network | River]:
+    """A run's weights in a folder: the path by which they are loaded, and the network."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model, record, _ = network(run)
+    card, _ = write_graphs(model, record, folder, half=False)
+    return write_card(card, folder), model
 
 
 def tracks_of(
@@ -139,7 +193,7 @@ def judge(
             lifter=who.name,
             benchmark=NAME,
             track=name,
-            mode="offline",
+            mode=who.mode,
             command=command,
         )
     return Results(tuple(records), (who.cost(),) if who.cost else ())

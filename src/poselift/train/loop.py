@@ -17,12 +17,17 @@ from torch import Tensor, nn
 
 from poselift.errors import InputError
 from poselift.models import build, info
+from poselift.models.network import Network
 from poselift.train import checkpoint
 from poselift.train.batches import Motions, SynthConfig, generator, make_batch
+from poselift.train.flow import Flow
+from poselift.train.lessons import Lesson, Windows
 from poselift.train.pack import Pack, read_pack
 
 # Validation draws from streams of its own, far from those of any training step.
 _VALIDATION_SEED = 20_261_123
+_MET_BATCHES = 16
+_MEETING = 1  # rank of the streams that they draw from; steps have rank 0
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class TrainConfig:
     validation_batches: int = 8
     save_every_s: float = 60.0
     bf16: bool = True
+    compiled: bool = False  # the network's blocks, for speed: some minutes to begin with
     start_from: str | None = None  # folder of a finished run whose averaged weights come first
     synth: SynthConfig = field(default_factory=SynthConfig)
     network: dict[str, Any] = field(default_factory=dict)
@@ -78,12 +84,28 @@ class Run:
             _groups(self.model, config.weight_decay), lr=config.rate, betas=(0.9, 0.98)
         )
         self.frames = self.model.frames
+        self.lesson = lesson(config)
+        if config.compiled:
+            for block in getattr(self.model, "blocks", [self.model]):
+                block.compile(dynamic=False)
         clips = pack if isinstance(pack, Pack) else read_pack(pack)
         self.train_motions = Motions(clips, "train", device)
         self.validation_motions = Motions(clips, "validation", device)
         self.step, self.best_m = 0, math.inf
         out.mkdir(parents=True, exist_ok=True)
         self._resume()
+        if self.step == 0 and not config.start_from:
+            self._meet()
+
+    def _meet(self) -> None:
+        """Show a fresh network some training batches, if it asks for them."""
+        if not isinstance(self.model, Network):
+            return
+        config, motions = self.config, self.train_motions
+        draws = (generator(config.seed, i, _MEETING, self.device) for i in range(_MET_BATCHES))
+        batches = (make_batch(motions, config.batch, self.frames, config.synth, g) for g in draws)
+        self.model.meet((batch.xy, batch.xyz_m) for batch in batches)
+        self.average.load_state_dict(self.model.state_dict())
 
     def _resume(self) -> None:
         last = self.out / "last.safetensors"
@@ -93,7 +115,8 @@ class Run:
             return
         tensors, facts = checkpoint.load(last)
         # The length may change: it only moves the point where the rate begins to fall.
-        stored = facts["config"] | {"steps": wanted["steps"]}
+        defaults = json.loads(json.dumps(asdict(TrainConfig())))
+        stored = defaults | facts["config"] | {"steps": wanted["steps"]}
         if stored != wanted:
             changed = [name for name in wanted if stored.get(name) != wanted[name]]
             raise InputError(
@@ -138,16 +161,16 @@ class Run:
     def _train_step(self) -> Tensor:
         config = self.config
         self.model.train()
-        self.model.prepare(self.step / config.steps)
+        progress = self.step / config.steps
+        if isinstance(self.model, Network):
+            self.model.prepare(progress)
         g = generator(config.seed, self.step, 0, self.device)
         torch.manual_seed(int(torch.randint(2**62, (), generator=g, device=g.device)))  # dropout
-        with torch.no_grad():
-            batch = make_batch(self.train_motions, config.batch, self.frames, config.synth, g)
         for group in self.optimizer.param_groups:
             group["lr"] = config.rate * self._schedule()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16):
-            lifted = self.model(batch.xy)
-        loss = self.model.loss(lifted, batch.xyz_m)
+        loss = self.lesson.loss(
+            self.model, self.train_motions, config.synth, config.batch, g, progress
+        )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
@@ -203,13 +226,7 @@ class Run:
         total, size = 0.0, min(256, 4 * self.config.batch)
         for index in range(self.config.validation_batches):
             g = generator(_VALIDATION_SEED, index, 0, self.device)
-            batch = make_batch(self.validation_motions, size, self.frames, synth, g)
-            lifted, target = self.average(batch.xy), batch.xyz_m
-            if info(self.config.lifter).gives == "all":
-                guess = lifted.every
-            else:
-                guess, target = lifted.centre, target[:, self.frames // 2, None]
-            total += float((guess - guess[:, :, :1] - target).norm(dim=-1).mean())
+            total += self.lesson.error_m(self.average, self.validation_motions, synth, size, g)
         return total / self.config.validation_batches
 
     def save(self) -> None:
@@ -221,6 +238,12 @@ class Run:
         best = None if math.isinf(self.best_m) else self.best_m
         facts = {"step": self.step, "best_m": best, "config": asdict(self.config)}
         checkpoint.save(self.out / "last.safetensors", tensors, facts)
+
+
+def lesson(config: TrainConfig) -> Lesson:
+    """How the lifter of a run is taught."""
+    gives = info(config.lifter).gives
+    return Flow(config.bf16) if gives == "stream" else Windows(gives == "all", config.bf16)
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -1,23 +1,23 @@
 """From a finished run to weights that ship: ONNX in half precision and a record beside it."""
 
-import hashlib
-import json
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from poselift.errors import WeightsError
 from poselift.evaluate import Clip
-from poselift.io.files import atomic
-from poselift.models.lifter import Lifter
+from poselift.models import load
+from poselift.models.river import River
 from poselift.report import Results
 from poselift.train import checkpoint
-from poselift.train.batches import splits_of
+from poselift.train.batches import Motions, SynthConfig, splits_of
+from poselift.train.calibrate import calibration
 from poselift.train.judge import Progress, judge, of_lifters
 from poselift.train.pack import Pack
-from poselift.train.runs import export, network
+from poselift.train.runs import network, write_card, write_graphs
 
 MEASURED = ("mpjpe_mm", "p_mpjpe_mm", "n_mpjpe_mm", "mpjve_mm_s", "angle_deg")
 MEASURED_HOW = (
@@ -49,24 +49,23 @@ def ship(
 ) -> tuple[Path, Results]:
     """Export, check against torch, judge through onnxruntime, write `<name>.onnx` and `.json`.
 
-    Returns the graph's path and the results. Raises WeightsError where the file is over 10 MB.
+    `river` gets its step too, and honest scales of its uncertainty. Returns the path by which the
+    weights are loaded and the results. Raises WeightsError where the file is over 10 MB.
     """
     model, record, facts = network(run)
     out.mkdir(parents=True, exist_ok=True)
-    path = out / f"{record.name}.onnx"
-    exported = export(model, record, path, half=True)
-    content = path.read_bytes()
-    if len(content) > _LARGEST_BYTES:
-        path.unlink()
-        raise WeightsError(str(path), expected="under 10 MB", found=f"{len(content) / 1e6:.1f} MB")
+    card, exported = write_graphs(model, record, out, half=True)
+    _check_size(out, card)
     differs_mm = 1e3 * (exported.half_difference_m or 0.0)
-    say(f"{path}: {len(content) / 1e6:.2f} MB, differs from torch by at most {differs_mm:.2f} mm")
-    lifter = Lifter.from_onnx(content, record, threads=1)
-    results = judge(of_lifters(record.name, [lifter], model), tracks, progress)
-    card = {
-        "name": record.name,
-        "file": path.name,
-        "sha256": hashlib.sha256(content).hexdigest(),
+    size_mb = exported.size_bytes / 1e6
+    say(f"{exported.path}: {size_mb:.2f} MB, differs from torch by at most {differs_mm:.2f} mm")
+    if isinstance(model, River):
+        say("calibrating the uncertainty on validation people")
+        motions = Motions(pack, "validation", torch.device("cpu"))
+        card["calibration"] = list(calibration(model, motions, SynthConfig()))
+    path = write_card(card, out)
+    results = judge(of_lifters(record.name, [load(path, threads=1)], model), tracks, progress)
+    card |= {
         "licence": "Apache-2.0",
         "made": datetime.now(UTC).date().isoformat(),
         "command": _commands(facts),
@@ -76,11 +75,19 @@ def ship(
         "data": DATA_CARD | pack_facts(pack),
         "measured": measured(results),
         "measured_how": MEASURED_HOW,
-        "lifter": {name: value for name, value in asdict(record).items() if name != "target"},
     }
-    with atomic(path.with_suffix(".json")) as part:
-        part.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    return path, results
+    return write_card(card, out), results
+
+
+def _check_size(folder: Path, card: Mapping[str, Any]) -> None:
+    """Raises WeightsError for a file over 10 MB; none of them stays."""
+    paths = [folder / card[name] for name in ("file", "step_file") if name in card]
+    for path in paths:
+        size = path.stat().st_size
+        if size > _LARGEST_BYTES:
+            for each in paths:
+                each.unlink()
+            raise WeightsError(str(path), expected="under 10 MB", found=f"{size / 1e6:.1f} MB")
 
 
 def measured(results: Results) -> dict[str, dict[str, float]]:

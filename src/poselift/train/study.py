@@ -93,14 +93,18 @@ _DATA = Study(
 )
 
 
+# Small enough for two CPU cores.
+_SHELL = {"width": 48, "depth": 3}
+
+
 def _mixer(name: str, meaning: str, **network: Any) -> Variant:
-    return Variant(f"mixed/{name}", meaning, "mixed", _PLAIN, network)
+    return Variant(f"mixed/{name}", meaning, "mixed", _PLAIN, _SHELL | network)
 
 
 _MIXERS = Study(
     "mixers",
     "Do recurrent layers help?",
-    steps=3000,
+    steps=1500,
     batch=32,
     seeds=1,
     variants=(

@@ -1,0 +1,43 @@
+"""Attention between the joints of a frame, biased by the skeleton; for `mixed` and `river`."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+FARTHEST_HOP = 8
+
+
+class JointAttention(nn.Module):
+    """Attention between the joints of a frame, biased by their distance on the skeleton."""
+
+    hops: Tensor
+
+    def __init__(self, width: int, heads: int, hops: Tensor) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.hop_bias = nn.Parameter(torch.zeros(heads, FARTHEST_HOP + 1))
+        self.pair_bias = nn.Parameter(torch.zeros(heads, *hops.shape))
+        self.register_buffer("hops", hops, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, J, C) to the same."""
+        *outer, joints, width = x.shape
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).movedim((-3, -2), (0, -3))
+        bias = self.hop_bias[:, self.hops] + self.pair_bias
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2) + bias
+        mixed = scores.softmax(-1) @ v
+        return self.out(mixed.transpose(-3, -2).reshape(*outer, joints, width))
+
+
+def hops(count: int, edges: Iterable[tuple[int, int]]) -> Tensor:
+    """Bones between every two of `count` joints (J, J), at most 8."""
+    distance = torch.full((count, count), FARTHEST_HOP, dtype=torch.int64)
+    distance.fill_diagonal_(0)
+    for parent, child in edges:
+        distance[parent, child] = distance[child, parent] = 1
+    for via in range(count):
+        distance = torch.minimum(distance, distance[:, via, None] + distance[None, via])
+    return distance.clamp_max(FARTHEST_HOP)

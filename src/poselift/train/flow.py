@@ -1,0 +1,239 @@
+"""How `river` is taught: any detector's points, any frame rate, every latency with one network.
+
+Losses are those of docs/river.md: place and place but for size in view axes, velocity in camera
+axes per second, and the scales of the uncertainty on residuals that they cannot change.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from poselift.camera import GUESSED_FOCAL
+from poselift.models.intake import BODY, DELAYS, NEW_S, Intake, Known, columns, intake, with_mode
+from poselift.skeleton import skeleton
+from poselift.train.batches import H36M, Motions, Scene, SynthConfig
+from poselift.train.noise import Observed
+from poselift.train.posing import HALPE
+from poselift.train.synth import choice, normal, uniform
+
+FRAMES = 27  # of what is counted as a window
+# Clips grow longer as a run goes on: many motions first, long memory later.
+LENGTHS = ((0.0, 9), (0.3, 27), (0.8, 81))
+RATES_HZ = (15.0, 25.0, 30.0, 50.0, 60.0, 100.0)
+RATE_WEIGHTS = (0.1, 0.25, 0.3, 0.15, 0.15, 0.05)
+# Which detectors are seen, and how often; "random" drops parts of HALPE-26.
+LAYOUTS = {
+    **{"coco17": 0.4, "halpe26": 0.15, "mediapipe33": 0.15, "body25": 0.08},
+    **{"h36m17": 0.1, "mpii16": 0.04, "random": 0.08},
+}
+LOOKS_BOTH_WAYS = 0.55  # share of steps; the others look back
+DELAY_WEIGHTS = (0.4, 0.15, 0.3, 0.15)  # of DELAYS
+HEIGHT_KNOWN, UP_KNOWN, UP_DEG = 0.25, 0.3, 3.0
+LEAST_CONFIDENCE = 0.1  # as in use: what is fainter is not seen
+# Stature over thigh + shank + pelvis-thorax + thorax-vertex: mean of the table of bodies.
+STATURE_OF_CHAIN = 1.042
+FACE_AND_FEET = 0.3  # weight of what H36M-17 lacks
+SIZE_FREE, VELOCITY_S, SCALES = 0.5, 0.02, 0.003  # weights beside the place
+
+
+@dataclass(frozen=True)
+class Clips:
+    """What `river` learns from: facts lack the mode; true joints in view axes from the pelvis."""
+
+    seen: Intake
+    dt_s: Tensor  # (B, T)
+    joints_m: Tensor  # (B, T, 28, 3)
+
+
+class Flow:
+    """The lesson of `river`."""
+
+    def __init__(self, bf16: bool) -> None:
+        self.bf16 = bf16
+
+    def loss(
+        self,
+        model: nn.Module,
+        motions: Motions,
+        synth: SynthConfig,
+        windows: int,
+        g: torch.Generator,
+        progress: float,
+    ) -> Tensor:
+        """A batch in one mode; the length of its clips goes by `progress`."""
+        frames = [length for start, length in LENGTHS if progress >= start][-1]
+        with torch.no_grad():
+            clips = clip_batch(motions, max(1, windows * FRAMES // frames), frames, synth, g)
+        back = bool(uniform((), 0, 1, g) >= LOOKS_BOTH_WAYS)
+        delay = DELAYS[int(choice(DELAY_WEIGHTS, 1, g))] if back else 0
+        delay = delay if delay < frames // 2 else 0  # short clips have no time for long ones
+        facts = with_mode(clips.seen.facts, mode_of(back, delay))
+        with torch.autocast(g.device.type, torch.bfloat16, enabled=self.bf16):
+            out = model(clips.seen.points, facts, clips.dt_s, back)
+        return loss(out, clips, delay)
+
+    def error_m(
+        self,
+        model: nn.Module,
+        motions: Motions,
+        synth: SynthConfig,
+        windows: int,
+        g: torch.Generator,
+    ) -> float:
+        """MPJPE looking both ways."""
+        clips = clip_batch(motions, max(1, windows // 9), 3 * FRAMES, synth, g, plain=True)
+        facts = with_mode(clips.seen.facts, mode_of(False, 0))
+        guess = model(clips.seen.points, facts, clips.dt_s, False)[..., :3]
+        error = (guess - guess[:, :, :1] - clips.joints_m)[:, :, : len(H36M)]
+        return float(error.norm(dim=-1).mean())
+
+
+def mode_of(back: bool, delay: int) -> str:
+    """The mode's name."""
+    return f"{delay} late" if back else "both ways"
+
+
+def clip_batch(
+    motions: Motions,
+    batch: int,
+    frames: int,
+    config: SynthConfig,
+    g: torch.Generator,
+    *,
+    plain: bool = False,
+) -> Clips:
+    """Clips of random detectors, half of them mirrored. plain: COCO-17 alone, nothing told."""
+    scene = motions.scene(batch, frames, _at_any_rate(config), g)
+    observed = scene.seen(config.noise, g)
+    kinds = ("coco17",) if plain else tuple(LAYOUTS)
+    weights = (1.0,) if plain else tuple(LAYOUTS.values())
+    kind = choice(weights, batch, g)
+    xy, confidence, centres = _as_layouts(scene, observed, kinds, kind, g)
+    rays = scene.view.to_rays(xy)
+    joints = scene.joints_m - scene.joints_m[:, :, :1]
+    up, height = _told(scene, plain, g)
+    flip = uniform((batch, 1, 1, 1), 0, 1, g) < 0.5
+    rays, joints = (torch.where(flip, _mirror(x), x) for x in (rays, joints))
+    confidence = torch.where(flip[..., 0], confidence[..., BODY.mirror], confidence)
+    up = torch.where(flip[..., 0], up * up.new_tensor([-1.0, 1.0, 1.0]), up)
+    told = (scene.view.guessed_focal != GUESSED_FOCAL).to(rays.dtype)
+    known = Known(told[:, None], centres[:, None], height[:, None], up)
+    dt_s = scene.dt_s[:, None].repeat(1, frames)
+    dt_s[:, 0] = NEW_S
+    seen, _ = intake(rays, confidence, dt_s, known)
+    return Clips(seen, dt_s, seen.to_view(joints))
+
+
+def loss(out: Tensor, clips: Clips, delay: int) -> Tensor:
+    """Of answers (B, T, 28, 5) that come `delay` frames late."""
+    frames = out.shape[1] - delay
+    out, target = out[:, delay:], clips.joints_m[:, :frames]
+    guess = out[..., :3]
+    weight = torch.full((len(BODY),), FACE_AND_FEET, device=out.device)
+    weight[: len(H36M)] = 1
+    weight = weight / weight.sum()
+    error = guess - target
+    place = (error.norm(dim=-1) * weight).sum(-1).mean()
+    size = (guess * target).sum((-1, -2)) / guess.square().sum((-1, -2)).clamp_min(1e-6)
+    resized = guess * size.detach()[..., None, None] - target
+    size_free = (resized.norm(dim=-1) * weight).sum(-1).mean()
+    turn = clips.seen.R_camera_to_view[:, :frames]
+    moved = (error @ turn).diff(dim=1) / clips.dt_s[:, 1:frames, None, None]
+    velocity = (moved.norm(dim=-1) * weight).sum(-1).mean()
+    across = error[..., :2].detach().norm(dim=-1)
+    along = error[..., 2].detach().abs()
+    doubt = (scales_nll(across, along, out[..., 3:]) * weight).sum(-1).mean()
+    return place + SIZE_FREE * size_free + VELOCITY_S * velocity + SCALES * doubt
+
+
+def scales_nll(across_m: Tensor, along_m: Tensor, log_scales: Tensor) -> Tensor:
+    """Minus log density of the 3D Laplace of poselift.metrics.uncertainty, less its constant."""
+    b = log_scales.clamp(-6.0, 1.0)
+    r2 = (across_m * torch.exp(-b[..., 0])) ** 2 + (along_m * torch.exp(-b[..., 1])) ** 2
+    return (r2 + 1e-6).sqrt() + 2 * b[..., 0] + b[..., 1]
+
+
+def _at_any_rate(config: SynthConfig) -> SynthConfig:
+    return replace(config, rates_hz=RATES_HZ, rate_weights=RATE_WEIGHTS, thinned=False)
+
+
+def _as_layouts(
+    scene: Scene, observed: Observed, kinds: tuple[str, ...], kind: Tensor, g: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What each clip's detector prints: xy (B, T, 28, 2), confidence, and 1 for joint centres."""
+    rows = _halpe_rows(scene.dt_s.device)
+    xy, confidence = observed.xy[:, :, rows], observed.confidence[:, :, rows]
+    centres = torch.tensor([name == "h36m17" for name in kinds], device=rows.device)[kind]
+    true = scene.view.to_image(scene.posed.surface_m)[:, :, rows]
+    inside = scene.view.to_image(scene.joints_m) + xy - true
+    xy = torch.where(centres[:, None, None, None], inside, xy)
+    printed = torch.stack([_printed(name, rows.device) for name in kinds])[kind]
+    dropped = torch.tensor([name == "random" for name in kinds], device=rows.device)[kind]
+    printed = printed & ~(dropped[:, None] & _random_parts(len(kind), g))
+    seen = printed[:, None] & (confidence >= LEAST_CONFIDENCE)
+    return torch.where(seen[..., None], xy, torch.nan), confidence, centres.to(xy.dtype)
+
+
+def _random_parts(batch: int, g: torch.Generator) -> Tensor:
+    """Points (B, 28) to drop: single ones, the lower or the upper half, the face."""
+    share = uniform((batch, 1), 0, 0.5, g)
+    out = uniform((batch, len(BODY)), 0, 1, g) < share
+    for group in (("hip", "knee", "ankle", "toe", "heel", "pelvis"), ("nose", "eye", "ear", "top")):
+        member = torch.tensor([any(p in joint for p in group) for joint in BODY.joints])
+        out = out | (member.to(g.device) & (uniform((batch, 1), 0, 1, g) < 0.4))
+    return out
+
+
+@cache
+def _halpe_rows(device: torch.device) -> Tensor:
+    """Which HALPE-26 point stands for each of body28; those inside borrow a neighbour's error."""
+    near = {"spine": "pelvis", "thorax": "neck"}
+    rows = [HALPE.index(near.get(joint, joint)) for joint in BODY.joints]
+    return torch.tensor(rows, device=device)
+
+
+@cache
+def _printed(name: str, device: torch.device) -> Tensor:
+    """Which points (28) a detector of that layout prints."""
+    out = torch.zeros(len(BODY), dtype=torch.bool)
+    out[list(columns(skeleton("halpe26" if name == "random" else name))[1])] = True
+    return out.to(device)
+
+
+def _told(scene: Scene, plain: bool, g: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Up (B, T, 3) in camera axes and stature (B), NaN where the lifter is not told."""
+    batch, device = len(scene.dt_s), scene.dt_s.device
+    tilt = normal((batch, 1, 3), UP_DEG, g).deg2rad()
+    up = torch.nn.functional.normalize(scene.up + tilt, dim=-1)
+    tells = uniform((batch, 2), 0, 1, g)
+    up = torch.where((tells[:, 0] < UP_KNOWN)[:, None, None], up, torch.nan)
+    height = stature_m(scene.joints_m[:, 0])
+    height = torch.where(tells[:, 1] < HEIGHT_KNOWN, height, torch.nan)
+    if plain:
+        return torch.full_like(up, torch.nan), torch.full((batch,), torch.nan, device=device)
+    return up, height
+
+
+def stature_m(joints_m: Tensor) -> Tensor:
+    """About how tall bodies (B, 28, 3) stand, from the lengths of their bones."""
+    total = torch.zeros_like(joints_m[:, 0, 0])
+    for chain, share in _CHAINS:
+        for one, other in pairwise(chain):
+            bone = joints_m[:, BODY.index(one)] - joints_m[:, BODY.index(other)]
+            total = total + share * bone.norm(dim=-1)
+    return STATURE_OF_CHAIN * total
+
+
+_CHAINS = (
+    *(((f"{s}_hip", f"{s}_knee", f"{s}_ankle"), 0.5) for s in ("left", "right")),
+    (("pelvis", "thorax", "head_top"), 1.0),
+)
+
+
+def _mirror(joints: Tensor) -> Tensor:
+    """Points (..., 28, C) seen in a mirror."""
+    flipped = joints[..., BODY.mirror, :]
+    return torch.cat([-flipped[..., :1], flipped[..., 1:]], dim=-1)
