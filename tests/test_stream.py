@@ -20,7 +20,6 @@ from poselift.streaming import GAP_S, HOLD_S, Pose, Stream, StreamOptions, strea
 
 torch = pytest.importorskip("torch", reason="the small network of these tests is one of torch")
 
-from poselift.models import mixers  # noqa: E402
 from poselift.models.river import Config, River, State  # noqa: E402
 
 SIZE = (640, 480)
@@ -221,7 +220,6 @@ def test_nobody_for_a_moment_is_bridged_and_nobody_for_long_ends_it(made):
     assert np.isnan(found[30].root_m).all()  # there was nobody to place
     fresh = answers(made(delay=4), xy[80:], time_s[80:])
     np.testing.assert_array_equal(found[-1].xyz_m, fresh[-1].xyz_m)
-    assert GAP_S == mixers.GAP_S
 
 
 def test_nobody_so_far_is_no_pose(made):

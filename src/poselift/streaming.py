@@ -20,14 +20,24 @@ from poselift.camera import Camera
 from poselift.errors import FormatError, InputError, ShapeError, UnknownNameError, WeightsError
 from poselift.geometry import Array
 from poselift.metrics.uncertainty import laplace_sd
-from poselift.models.intake import BODY, DELAYS, NEW_S, Followed, Known, columns, intake, with_mode
+from poselift.models.intake import (
+    BODY,
+    DELAYS,
+    GAP_S,
+    NEW_S,
+    Followed,
+    Known,
+    columns,
+    intake,
+    told,
+    with_mode,
+)
 from poselift.models.river_lifter import RiverOptions, claimed_scale_m
 from poselift.models.stepping import StepNetwork, step_network
 from poselift.place import DEPTH_CUTOFF_HZ, root_on_rays_m, sure_weight
 from poselift.signal import OneEuro
 from poselift.skeleton import Skeleton, skeleton
 
-GAP_S = 1.0  # after so long without the person, what was before is another matter
 HOLD_S = 0.25  # so long the network is shown the last frame that held the person, then nobody
 LEAST_CONFIDENCE = 0.1  # joints below count as not seen
 VERSION = 1  # of what `Stream.save` writes
@@ -97,13 +107,8 @@ class StreamOptions:
 
     def known(self, camera: Camera) -> Known:
         """What the network is told of one frame."""
-        up = np.full(3, np.nan) if self.up is None else np.asarray(self.up, dtype=np.float64)
-        return Known(
-            camera=np.array([float(camera.known)]),
-            centres=np.array([float(skeleton(self.skeleton).kind == "joints")]),
-            height_m=np.array([np.nan if self.height_m is None else self.height_m]),
-            up=(up / np.linalg.norm(up))[None],
-        )
+        centres = skeleton(self.skeleton).kind == "joints"
+        return told(camera.known, centres, self.height_m, self.up)
 
 
 def stream(lifter: str = "river", **options: Any) -> "Stream":

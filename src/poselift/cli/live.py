@@ -6,8 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from poselift.cli.product import _size
-from poselift.cli.verbs import add_verb, complain
+from poselift.cli.verbs import add_verb, complain, image_size
 from poselift.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def add_all(verbs: Any) -> None:
         "that cannot be used is named on stderr and left out; then the verb ends with 1.\n"
         "Delays, gaps, axes: docs/streaming.md.",
     )
-    parser.add_argument("--size", type=_size, required=True, metavar="WxH", help="of the image")
+    parser.add_argument("--size", type=image_size, required=True, metavar="WxH", help="image size")
     parser.add_argument("--layout", default="coco17", help="skeleton of the joints (coco17)")
     parser.add_argument("--delay", type=int, default=4, help="frames: 0, 2, 4 (default) or 8")
     parser.add_argument("--model", default="river", help="a lifter that streams, or its weights")

@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from poselift.cli.verbs import add_verb, complain
+from poselift.cli.verbs import add_verb, complain, image_size
 from poselift.errors import PoseliftError
 from poselift.progress import progress_on_stderr
 
@@ -60,7 +60,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="hybrid detector: fast searches for people every few frames only",
     )
     add("--fps", "fps", type=float, help="frames per second of images and keypoint files (30)")
-    add("--size", "size_px", type=_size, metavar="WxH", help="image size of keypoint files")
+    add("--size", "size_px", type=image_size, metavar="WxH", help="image size of keypoint files")
     add("--layout", "layout", help="skeleton of a keypoint file, e.g. body25b")
     add("--start", "start_s", type=float, metavar="S", help="first second to read")
     add("--end", "end_s", type=float, metavar="S", help="last second to read")
@@ -118,13 +118,6 @@ def _lift(args: argparse.Namespace) -> int:
         for path in result.files:
             print(f"{path}  {meaning(path)}")
     return 1 if failed else 0
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise argparse.ArgumentTypeError(f"expected WxH such as 1920x1080, found {text!r}")
-    return int(width), int(height)
 
 
 def _smooth(text: str) -> float | None:

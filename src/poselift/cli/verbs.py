@@ -71,3 +71,11 @@ def set_threads(threads: int | None) -> None:
 
     if threads:
         torch.set_num_threads(threads)
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """WxH as width and height."""
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise argparse.ArgumentTypeError(f"expected WxH such as 1920x1080, found {text!r}")
+    return int(width), int(height)

@@ -32,6 +32,7 @@ REACH_M = {
 INSIDE = ("spine", "thorax")  # of body28, on no surface
 _ELSEWHERE = 0.02  # weight of points beside the trunk when a person is followed
 FOLLOW_S = 0.2  # memory of where a person is and how large
+GAP_S = 1.0  # after a longer step, the frames before are another matter
 NEW_S = 1000.0  # "time since the last frame" of a first frame: nothing before it counts
 FARTHEST = 8.0  # points further out are mistakes
 DELAYS = (0, 2, 4, 8)  # frames that a live answer may come late
@@ -53,6 +54,17 @@ class Known:
     centres: Array
     height_m: Array
     up: Array
+
+
+def told(camera: bool, centres: bool, height_m: float | None, up: Sequence[float] | None) -> Known:
+    """What is known of all frames of a clip, as arrays for T of any length."""
+    above = np.full(3, np.nan) if up is None else np.asarray(up, dtype=np.float64)
+    return Known(
+        camera=np.array([float(camera)]),
+        centres=np.array([float(centres)]),
+        height_m=np.array([np.nan if height_m is None else height_m]),
+        up=(above / np.linalg.norm(above))[None],
+    )
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,8 @@ from torch import Tensor, nn
 
 from poselift.errors import UnknownNameError
 from poselift.models import retention
+from poselift.models.intake import GAP_S, NEW_S
 from poselift.models.scan import linear_scan
-
-GAP_S = 1.0  # after a longer step, the frames before are another matter
-_FORGET_S = 1000.0  # long enough for every rate
 
 
 class Mixer(nn.Module):
@@ -192,7 +190,7 @@ class Retention(Mixer):
 
     def _project(self, x: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Queries, keys, values (..., H, d), logarithms of the gates (..., H), output gate."""
-        dt_s = torch.where(dt_s > GAP_S, _FORGET_S, dt_s)
+        dt_s = torch.where(dt_s > GAP_S, NEW_S, dt_s)
         q, k, v, gate = self.qkvg(x).chunk(4, -1)
         q, k, v = (y.unflatten(-1, (self.heads, -1)) for y in (q, k, v))
         return q, k, v, -F.softplus(self.rate(x).float()) * dt_s[..., None], gate

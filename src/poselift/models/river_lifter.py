@@ -17,7 +17,17 @@ from poselift.errors import InputError
 from poselift.geometry import Array
 from poselift.metrics.uncertainty import laplace_sd
 from poselift.models import LifterInfo
-from poselift.models.intake import BODY, MODES, NEW_S, Intake, Known, columns, intake, with_mode
+from poselift.models.intake import (
+    BODY,
+    MODES,
+    NEW_S,
+    Intake,
+    Known,
+    columns,
+    intake,
+    told,
+    with_mode,
+)
 from poselift.models.lifter import Progress, session
 from poselift.poses import Poses2D, Poses3D
 
@@ -111,7 +121,8 @@ class RiverLifter:
                 expected=f"a frame with at least {self.options.least_joints} joints",
                 found="none",
             )
-        known = self._known(camera, poses.skeleton.kind == "joints")
+        centres = poses.skeleton.kind == "joints"
+        known = told(camera.known, centres, self.options.height_m, self.options.up)
         xyz = np.full((len(poses.time_s), len(BODY), 3), np.nan)
         scale = np.full((*xyz.shape[:2], 2), np.nan)
         rays, confidence = seen.rays[seen.here], seen.confidence[seen.here]
@@ -144,17 +155,6 @@ class RiverLifter:
         here = np.isfinite(given[..., 2]).sum(1) >= self.options.least_joints
         sure = np.nan_to_num(given[..., 2])
         return _Seen(given[..., :2], sure, here, bridged=int((here & weak).sum()))
-
-    def _known(self, camera: Camera, centres: bool) -> Known:
-        """What the network is told of the clip."""
-        height, up = self.options.height_m, self.options.up
-        told = np.full(3, np.nan) if up is None else np.asarray(up) / np.linalg.norm(up)
-        return Known(
-            camera=np.array([float(camera.known)]),
-            centres=np.array([float(centres)]),
-            height_m=np.array([np.nan if height is None else height]),
-            up=told[None],
-        )
 
     def _steps(self, camera: Camera, bridged: int) -> Iterator[str]:
         """What the result's history says of the lifting."""
