@@ -406,7 +406,11 @@ def test_models_as_a_table_and_as_json(capsys):
         assert line.endswith(row["original_licence"])
         assert row["parameters"] > 1e3
         assert row["licence"] == "Apache-2.0"
-    assert [row["name"] for row in rows if row["shipped"]] == ["strided-27", "ppca"]
+    assert [row["name"] for row in rows if row["shipped"]] == [
+        "strided-27",
+        "ppca",
+        "river-nano",
+    ]
 
 
 def test_convert(capsys, motion, tmp_path, good):
@@ -485,7 +489,7 @@ def test_bench_measures_a_few_frames(capsys):
     for part in (
         "detector accurate, ms",
         "detector fast, ms",
-        "lifter strided-27",
+        "lifter river",
         "whole",
         "memory",
     ):

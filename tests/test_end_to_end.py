@@ -12,7 +12,7 @@ from poselift.poses import Poses3D
 from poselift.skeleton import convert, skeleton
 
 SAMPLE = Path(__file__).parent.parent / "examples" / "sample"
-H36M, COCO = skeleton("h36m17"), skeleton("coco17")
+BODY, H36M, COCO = skeleton("body28"), skeleton("h36m17"), skeleton("coco17")
 
 # Mean errors over the clip in millimetres, root-relative, in camera axes.
 MAX_MPJPE_MM = 80
@@ -45,6 +45,12 @@ def in_camera_axes(truth: dict[str, np.ndarray]) -> np.ndarray:
     return (xyz - xyz[:, :1]) @ truth["R_world_to_camera"].T
 
 
+def lifted_in_camera_axes(poses: Poses3D) -> np.ndarray:
+    """Lifted joints (T, 17, 3) relative to the pelvis, metres."""
+    xyz = poses.to(H36M).xyz_m
+    return (xyz - xyz[:, :1]) @ poses.camera.R_world_to_camera.T
+
+
 def box_height_px(truth: dict[str, np.ndarray]) -> np.ndarray:
     return truth["box_px"][:, 3] - truth["box_px"][:, 1]
 
@@ -57,13 +63,13 @@ def test_one_person_in_every_frame(people, one, truth):
     assert len(people) == 1
     assert one.seen.all()
     np.testing.assert_allclose(one.time_s, truth["time_s"], atol=1e-6)
-    assert (one.axes, one.origin, one.skeleton) == ("world", "world", H36M)
+    assert (one.axes, one.origin, one.skeleton) == ("world", "world", BODY)
     assert one.observed.size_px == tuple(truth["size_px"])
 
 
 def test_joints_are_where_they_are(one, truth):
     assert list(truth["joint_names"]) == list(H36M.joints)
-    seen = (one.xyz_m - one.xyz_m[:, :1]) @ one.camera.R_world_to_camera.T
+    seen = lifted_in_camera_axes(one)
     real = in_camera_axes(truth)
     mpjpe = 1e3 * metrics.mpjpe(seen, real).mean()
     p_mpjpe = 1e3 * metrics.p_mpjpe(seen, real).mean()
@@ -76,7 +82,7 @@ def test_joints_are_where_they_are(one, truth):
 
 def test_left_is_left(one, truth):
     """Each wrist and ankle is nearer to its own place than to that of the other side."""
-    seen = (one.xyz_m - one.xyz_m[:, :1]) @ one.camera.R_world_to_camera.T
+    seen = lifted_in_camera_axes(one)
     real = in_camera_axes(truth)
     for name in ("left_wrist", "right_wrist", "left_ankle", "right_ankle"):
         own = H36M.index(name)
@@ -107,7 +113,7 @@ def test_the_way_through_the_room(one, truth):
 
 
 def test_the_camera_sees_the_joints_where_the_detector_did(one, truth):
-    seen = one.camera.world_to_image(one.xyz_m)
+    seen = one.camera.world_to_image(one.to(H36M).xyz_m)
     observed = one.observed.to(H36M).xy_px
     off = np.linalg.norm(seen - observed, axis=-1) / box_height_px(truth)[:, None]
     print(f"reprojection: median {np.nanmedian(off):.4f} of the box")
@@ -121,10 +127,10 @@ def test_the_2d_is_where_the_body_is(one, truth):
 
 
 def test_bones_keep_their_length(one):
-    for parent, child in H36M.edges:
+    for parent, child in BODY.edges:
         length = np.linalg.norm(one.xyz_m[:, child] - one.xyz_m[:, parent], axis=-1)
         assert length.std() < 1e-6
-        twin = [H36M.mirror[parent], H36M.mirror[child]]
+        twin = [BODY.mirror[parent], BODY.mirror[child]]
         other = np.linalg.norm(one.xyz_m[:, twin[1]] - one.xyz_m[:, twin[0]], axis=-1)
         assert length.mean() == pytest.approx(other.mean(), abs=1e-6)
 
@@ -168,6 +174,6 @@ def test_bvh_holds_the_same_motion(one, tmp_path):
 
     frames = len(one.time_s)
     walk(motion.Root, np.broadcast_to(np.eye(3), (frames, 3, 3)), np.zeros((frames, 3)))
-    found = np.stack([places[name] for name in H36M.joints], axis=1)
+    found = np.stack([places[name] for name in BODY.joints], axis=1)
     upright = one.xyz_m[..., [0, 2, 1]] * [1, 1, -1]  # y up
     assert 1e3 * np.abs(found - upright).max() < 1.0

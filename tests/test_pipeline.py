@@ -151,7 +151,7 @@ def test_a_single_image(tmp_path, images):
     path = tmp_path / "one.png"
     cv2.imwrite(str(path), images[3][..., ::-1])
     (poses,) = lift(str(path))
-    assert poses.xyz_m.shape == (1, 17, 3)
+    assert poses.xyz_m.shape == (1, 28, 3)
     assert poses.seen.all()
     assert 1.0 < np.ptp(poses.xyz_m[0, :, 2]) < 2.2
 
@@ -363,7 +363,6 @@ def test_spaces(person):
         ("pitch_deg", np.nan),
         ("pitch_deg", 91),
         ("height_m", 175),
-        ("height_m", 1.75),  # which the default lifter cannot be told
         ("smooth_hz", 0),
         ("smooth_hz", np.inf),
         ("space", "moon"),
@@ -375,6 +374,11 @@ def test_spaces(person):
 def test_options_that_cannot_be_meant_are_refused_at_once(option, value):
     with pytest.raises(InputError, match=r"expected|known"):
         lift("missing.mp4", **{option: value})
+
+
+def test_a_lifter_that_cannot_be_told_the_height_refuses_it():
+    with pytest.raises(InputError, match="expected a lifter that can be told, found strided-27"):
+        lift("missing.mp4", lifter="strided-27", height_m=1.75)
 
 
 # ------------------------------------------------------------------------------------ given people

@@ -7,6 +7,7 @@ import pytest
 from poselift.camera import Camera
 from poselift.errors import InputError, WeightsError
 from poselift.models import DEFAULT, LIFTERS, build, info, load, table
+from poselift.models.intake import FACTS
 from poselift.models.lifter import Lifter, LiftOptions
 from poselift.poses import Poses2D
 from poselift.skeleton import skeleton
@@ -186,7 +187,7 @@ def test_faint_joints_count_as_not_seen():
 def test_unknown_and_unshipped_lifters_say_what_there_is():
     with pytest.raises(InputError, match=r"known: .*strided-27"):
         load("stridden")
-    with pytest.raises(WeightsError, match=rf"known: .*{DEFAULT}"):
+    with pytest.raises(WeightsError, match=r"known: .*river-nano"):
         load("strided-351")
 
 
@@ -194,7 +195,11 @@ def test_a_loaded_graph_refuses_nan():
     joints = np.zeros((1, 27, 17, 2))
     joints[0, 3, 5] = np.nan
     with pytest.raises(InputError, match="expected finite numbers, 0 where a joint is missing"):
-        load(DEFAULT).run(joints)
+        load("strided-27").run(joints)
+    points, facts, dt_s = np.zeros((1, 3, 28, 4)), np.zeros((1, 3, FACTS)), np.ones((1, 3))
+    points[0, 1, 5] = np.nan
+    with pytest.raises(InputError, match="points of river-nano: expected finite numbers"):
+        load("river").run(points, facts, dt_s)
 
 
 def on_screen(run, rate_hz=30.0, flip=True) -> Lifter:

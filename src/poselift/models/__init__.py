@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from poselift.models.river_lifter import RiverLifter
 
 __all__ = ["ALIASES", "DEFAULT", "LIFTERS", "LifterInfo", "build", "info", "load", "table"]
-DEFAULT = "strided-27"
+DEFAULT = "river"
 ALIASES = {"river": "river-nano"}  # a family by the size that is meant where none is named
 Graph = Literal["offline", "step"]
 # Where a record says which file a graph is in, and that file's hash.

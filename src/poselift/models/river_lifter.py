@@ -103,6 +103,10 @@ class RiverLifter:
 
         def run(points: Array, facts: Array, dt_s: Array) -> Array:
             feed = {"points": points, "facts": facts, "dt_s": dt_s}
+            for name, array in feed.items():
+                if not np.isfinite(array).all():
+                    expected = "finite numbers, 0 where a point is missing"
+                    raise InputError(f"{name} of {info.name}", expected=expected, found="others")
             feed = {name: array.astype(np.float32) for name, array in feed.items()}
             return np.asarray(graph.run(["joints"], feed)[0])
 
