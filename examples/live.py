@@ -31,7 +31,7 @@ def tell(pose) -> None:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("video", nargs="?", type=Path, default=SAMPLE)
-    parser.add_argument("--delay", type=int, default=4, help="frames: more is better and later")
+    parser.add_argument("--delay", type=int, default=2, help="frames that poses come late")
     parser.add_argument("--end", type=float, help="last second to read")
     args = parser.parse_args(arguments)
     detector = make_detector("hybrid", mode="fast")

@@ -34,6 +34,7 @@ def training_times(axes, rows: list[dict], look: dict) -> None:
         axes.plot(frames, spent, color=colour, marker=marker, label=mixer)
     axes.set(xscale="log", yscale="log", xticks=[27, 81, 243, 351])
     axes.set_xticklabels(["27", "81", "243", "351"])
+    axes.set_yticks([500, 1000, 2000, 5000], ["500", "1000", "2000", "5000"])
     axes.minorticks_off()
     finish(axes, "Training", "frames in a clip", "µs per frame, one CPU thread", grid="both")
 

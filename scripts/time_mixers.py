@@ -34,6 +34,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--only", nargs="+", default=[], help="renew these mixers in the file")
     parser.add_argument("--frames", type=int, default=1404, help="frames in a training step")
     parser.add_argument("--case", nargs=2, metavar=("MIXER", "LENGTH"), help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -103,14 +104,22 @@ def _memory_mb(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
+def _kept(path: Path, renewed: list[str]) -> list[dict]:
+    """Rows of an earlier run that stay."""
+    if not renewed:
+        return []
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    return [row for row in rows if row["mixer"] not in renewed]
+
+
 def main() -> None:
     """Run every case and write all figures."""
     args = _arguments()
     if args.case:
         print(json.dumps(measure(args.case[0], int(args.case[1]), args)))
         return
-    rows = []
-    for mixer in MIXERS:
+    rows = _kept(args.out, args.only)
+    for mixer in args.only or MIXERS:
         for length in (*LENGTHS, 0):
             command = [sys.executable, *sys.argv, "--case", mixer, str(length)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -290,7 +290,7 @@ def test_a_restored_stream_gives_the_same_to_the_last_bit(made, network, monkeyp
 
 
 def test_what_cannot_be_restored(made, network, monkeypatch):
-    live = made()
+    live = made(delay=4)
     saved = live.save()
     for other in (b"", b"PK\x03\x04 nothing", saved[: len(saved) // 2]):
         with pytest.raises(FormatError, match=r"saved stream: expected what Stream\.save gave"):
@@ -360,7 +360,7 @@ def test_frames_that_cannot_be_meant_leave_no_trace(made, change, error, message
 def test_the_shipped_lifter_streams_and_goes_on_after_a_restart():
     with np.load(ROOT / "examples" / "sample" / "sample_truth.npz", allow_pickle=False) as truth:
         xy, time_s = truth["coco17_xy_px"][:40], truth["time_s"][:40]
-    live = stream(size_px=SIZE)
+    live = stream(size_px=SIZE, delay=4)
     answers(live, xy[:20], time_s[:20])
     found = answers(Stream.load(live.save()), xy[20:], time_s[20:])
     expected = answers(live, xy[20:], time_s[20:])

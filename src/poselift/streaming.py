@@ -80,7 +80,7 @@ class StreamOptions:
     """
 
     lifter: str = "river"  # a lifter that streams, or the path of weights
-    delay: int = 4  # frames that a pose comes late: 0, 2, 4 or 8
+    delay: int = 2  # frames that a pose comes late: 0, 2, 4 or 8
     size_px: tuple[int, int] | None = None  # width and height of the image; or give the camera
     skeleton: str = "coco17"  # what the detector prints
     camera: Camera | None = None  # None: guessed from the image size

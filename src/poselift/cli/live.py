@@ -42,7 +42,7 @@ def add_all(verbs: Any) -> None:
     )
     parser.add_argument("--size", type=image_size, required=True, metavar="WxH", help="image size")
     parser.add_argument("--layout", default="coco17", help="skeleton of the joints (coco17)")
-    parser.add_argument("--delay", type=int, default=4, help="frames: 0, 2, 4 (default) or 8")
+    parser.add_argument("--delay", type=int, default=2, help="frames: 0, 2 (default), 4 or 8")
     parser.add_argument("--model", default="river", help="a lifter that streams, or its weights")
     parser.add_argument("--fov", type=float, metavar="DEG", help="horizontal field of view")
     parser.add_argument("--height", type=float, metavar="M", help="how tall the person is")
