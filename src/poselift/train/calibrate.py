@@ -57,7 +57,7 @@ def _residuals(
         scale = out[:, :, 1 : len(H36M), 3:].exp()
         across.append((error[..., :2].norm(dim=-1) / scale[..., 0]).flatten())
         along.append((error[..., 2].abs() / scale[..., 1]).flatten())
-    return tuple(torch.cat(each).double().cpu().numpy() for each in (across, along))  # ty: ignore
+    return tuple(torch.cat(each).double().cpu().numpy() for each in (across, along))
 
 
 def fit(across: Array, along: Array) -> tuple[float, float]:
