@@ -31,6 +31,7 @@ def _add_evaluate(verbs: Any) -> None:
         "  poselift evaluate clips.npz --model runs/a runs/b # runs: the seeds of one lifter\n"
         "  poselift evaluate clips.npz --model strided-27 mean-pose nearest -o report\n"
         "  poselift evaluate clips.npz --model weights/x.onnx  # see import-weights, ship\n"
+        "  poselift evaluate clips.npz --model river@0 runs/a@2  # live, so many frames late\n"
         "  poselift evaluate --tracks rendered               # needs no pack\n\n"
         "Tracks and metrics: docs/benchmark.md. Writes JSON, Markdown and pictures with -o.",
     )

@@ -34,8 +34,8 @@ def add_all(verbs: Any) -> None:
         'each joint of the layout; also "confidence": [0.9, 0, ...] and "person": 0, a number\n'
         "that each person keeps.\n"
         'A line out: {"time_s", "person", "xyz_m", "uncertainty_m", "root_m"}: 28 joints (body28)\n'
-        "from the pelvis in camera axes, 28 standard deviations per axis, and the pelvis from the\n"
-        "camera, null where it cannot be told; metres.\n\n"
+        "from the pelvis in camera axes, 28 standard deviations per axis (none of the pelvis), and\n"
+        "the pelvis from the camera, null where it cannot be told; metres.\n\n"
         "Poses come --delay frames late, those of the last frames when the input ends. A line\n"
         "that cannot be used is named on stderr and left out; then the verb ends with 1.\n"
         "Delays, gaps, axes: docs/streaming.md.",
@@ -141,12 +141,13 @@ def _numbers(name: str, rows: list[Any]) -> Any:
 
 def _tell(pose: "Pose") -> None:
     """One line; to a tenth of a millimetre."""
+    sd = [round(sd, 4) if sd > 0 else None for sd in pose.uncertainty_m.tolist()]
     root = pose.root_m.round(4).tolist()
     answer = {
         "time_s": pose.time_s,
         "person": pose.person,
         "xyz_m": pose.xyz_m.round(4).tolist(),
-        "uncertainty_m": pose.uncertainty_m.round(4).tolist(),
+        "uncertainty_m": sd,
         "root_m": root if pose.root_m[2] > 0 else None,
     }
-    print(json.dumps(answer), flush=True)
+    print(json.dumps(answer, allow_nan=False), flush=True)
