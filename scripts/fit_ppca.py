@@ -88,7 +88,7 @@ def judged(path: Path, pack: Pack) -> Results:
     """The mixture as it ships on all tracks of the open benchmark."""
     lifter = Lifter(as_run(load(path), FULL), info("ppca"))
     with progress_on_stderr(False) as progress:
-        tracks = tracks_of(pack, ALL_TRACKS, CACHE / NAME, progress)
+        tracks, _ = tracks_of(pack, ALL_TRACKS, CACHE / NAME, progress)
         return judge(of_lifters("ppca", [lifter], None), tracks, progress)
 
 

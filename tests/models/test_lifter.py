@@ -23,6 +23,17 @@ def depth_is_ten_times_x(xy):
     return np.concatenate([middle, 10 * middle[..., :1] ** 2], axis=-1)
 
 
+def watched():
+    """All windows that the stand-in is given, and the stand-in."""
+    given = []
+
+    def run(xy):
+        given.append(xy)
+        return depth_is_ten_times_x(xy)
+
+    return given, run
+
+
 def lifter(run=depth_is_ten_times_x, **options) -> Lifter:
     return Lifter(run, info("strided-27"), LiftOptions(**options))
 
@@ -69,12 +80,7 @@ def test_short_gaps_are_bridged():
 
 
 def test_missing_joints_reach_the_network_as_zero():
-    seen = []
-
-    def run(xy):
-        seen.append(xy)
-        return depth_is_ten_times_x(xy)
-
+    seen, run = watched()
     poses = person(40)
     xy = poses.xy_px.copy()
     xy[:, COCO.index("left_ankle")] = np.nan
@@ -109,12 +115,7 @@ def test_flip_makes_the_answer_symmetric():
 
 def window_seconds(rate_hz: float) -> float:
     """How much time the network sees, read off a joint that moves like a clock."""
-    windows = []
-
-    def run(xy):
-        windows.append(xy)
-        return depth_is_ten_times_x(xy)
-
+    windows, run = watched()
     time = np.arange(round(6 * rate_hz)) / rate_hz
     xy = np.random.default_rng(0).uniform(0, 100, (1, 17, 2)) + 0 * time[:, None, None]
     wrist, hip = COCO.index("left_wrist"), COCO.index("left_hip")
@@ -210,12 +211,7 @@ def on_screen(run, rate_hz=30.0, flip=True) -> Lifter:
 
 
 def test_the_whole_image_is_given_as_it_is_and_answered_in_camera_axes():
-    seen = []
-
-    def run(xy):
-        seen.append(xy)
-        return depth_is_ten_times_x(xy)
-
+    seen, run = watched()
     poses = person(30)
     out = on_screen(run, flip=False)(poses)
     places = 2 * poses.to(H36M).xy_px / SIZE[0] - [1, SIZE[1] / SIZE[0]]
@@ -235,12 +231,7 @@ def test_the_whole_image_is_mirrored_about_its_middle():
 
 
 def test_joints_missing_in_the_whole_image_are_its_middle_and_said():
-    seen = []
-
-    def run(xy):
-        seen.append(xy)
-        return depth_is_ten_times_x(xy)
-
+    seen, run = watched()
     poses = person(40)
     xy = poses.xy_px.copy()
     xy[:, COCO.index("left_ankle")] = np.nan
@@ -255,12 +246,7 @@ def test_joints_missing_in_the_whole_image_are_its_middle_and_said():
 @pytest.mark.parametrize("rate_hz", [25.0, 50.0, 100.0])
 def test_the_rate_that_a_network_knows_decides_on_steps(rate_hz):
     """For a network of 50 frames per second: 25 are made 50, 100 are seen in steps of two."""
-    windows = []
-
-    def run(xy):
-        windows.append(xy)
-        return depth_is_ten_times_x(xy)
-
+    windows, run = watched()
     poses = person(round(2 * rate_hz), rate_hz)
     xy = poses.xy_px.copy()
     xy[:, COCO.index("nose"), 0] = 100 * poses.time_s

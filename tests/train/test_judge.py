@@ -131,8 +131,9 @@ def test_a_competitor_is_asked_only_what_it_can_answer():
 
 
 def test_tracks_come_in_the_order_asked_for(tmp_path):
-    tracks = tracks_of(None, ["rendered"], tmp_path, lambda *_: None)
+    tracks, hashes = tracks_of(None, ["rendered"], tmp_path, lambda *_: None)
     assert list(tracks) == ["rendered"]
+    assert hashes == {}
     with pytest.raises(InputError, match="tracks real, clean: expected a pack"):
         tracks_of(None, ["real", "rendered", "clean"], tmp_path, lambda *_: None)
 

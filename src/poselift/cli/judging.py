@@ -79,12 +79,11 @@ def judged(
     named = [model for model in models if Path(model) not in runs]
     results = Results()
     with progress_on_stderr(args.quiet) as progress:
-        tracks = judge.tracks_of(pack, names, CACHE / judge.NAME, progress)
+        tracks, meta = judge.tracks_of(pack, names, CACHE / judge.NAME, progress)
         who = {" ".join(map(str, runs)): judge.contender_from_runs(runs, name)} if runs else {}
         for model, each in (who | {model: judge.contender(model, pack) for model in named}).items():
             command = f"poselift evaluate clips.npz --model {model}"
             results = results.merged(judge.judge(each, tracks, progress, command))
-        meta = judge.digests(pack, names, CACHE / judge.NAME)
     return replace(results, meta={**results.meta, **meta})
 
 

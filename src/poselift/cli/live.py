@@ -34,8 +34,8 @@ def add_all(verbs: Any) -> None:
         'each joint of the layout; also "confidence": [0.9, 0, ...] and "person": 0, a number\n'
         "that each person keeps.\n"
         'A line out: {"time_s", "person", "xyz_m", "uncertainty_m", "root_m"}: 28 joints (body28)\n'
-        "from the pelvis in camera axes, 28 standard deviations per axis (none of it), and\n"
-        "the pelvis from the camera, null where it cannot be told; metres.\n\n"
+        "from the pelvis in camera axes, one standard deviation per joint and axis (null for the\n"
+        "pelvis), and the pelvis from the camera, null where it cannot be told; metres.\n\n"
         "Poses come --delay frames late, those of the last frames when the input ends. A line\n"
         "that cannot be used is named on stderr and left out; then the verb ends with 1.\n"
         "Delays, gaps, axes: docs/streaming.md.",

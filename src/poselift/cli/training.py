@@ -205,7 +205,7 @@ def _ship(args: argparse.Namespace) -> int:
     pack = read_pack(args.pack)
     with progress_on_stderr(args.quiet) as progress:
         names = args.tracks or judge.ALL_TRACKS
-        tracks = judge.tracks_of(pack, names, CACHE / judge.NAME, progress)
+        tracks, _ = judge.tracks_of(pack, names, CACHE / judge.NAME, progress)
         path, results = ship.ship(args.run, pack, tracks, args.out, print, progress)
     tell(results, None, "")
     print(path)

@@ -5,8 +5,8 @@ stamps are used as they are. Long clips are lifted in windows that overlap by mo
 remembers, with answers blended where they overlap, so that memory stays flat.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,23 +127,14 @@ class RiverLifter:
             )
         centres = poses.skeleton.kind == "joints"
         known = told(camera.known, centres, self.options.height_m, self.options.up)
-        xyz = np.full((len(poses.time_s), len(BODY), 3), np.nan)
-        scale = np.full((*xyz.shape[:2], 2), np.nan)
         rays, confidence = seen.rays[seen.here], seen.confidence[seen.here]
         steps_s = np.diff(poses.time_s[seen.here], prepend=np.nan)
         steps_s[0] = NEW_S
-        xyz[seen.here], scale[seen.here] = self._lift(rays, confidence, steps_s, known, progress)
-        return Poses3D(
-            xyz,
-            poses.time_s,
-            BODY,
-            person=poses.person,
-            uncertainty_m=laplace_sd(scale),
-            scale_m=scale,
-            camera=camera,
-            observed=poses,
-            history=(*poses.history, *self._steps(camera, seen.bridged)),
+        xyz, scale = self._lift(rays, confidence, steps_s, known, progress)
+        out = in_clip(
+            poses, np.flatnonzero(seen.here), xyz, scale, self._steps(camera, seen.bridged)
         )
+        return replace(out, camera=camera)
 
     def _look(self, poses: Poses2D, camera: Camera) -> _Seen:
         """The clip as points of body28; short stretches without the person are bridged."""
@@ -212,6 +203,30 @@ class RiverLifter:
         """Answers in view axes as poses about the pelvis in camera axes, and ln scales in m."""
         xyz = seen.to_camera(joints[..., :3] - joints[:, :1, :3])
         return xyz, joints[..., 3:]
+
+
+def in_clip(
+    poses: Poses2D, rows: NDArray[np.integer], xyz_m: Array, scale_m: Array, steps: Iterable[str]
+) -> Poses3D:
+    """Answers about some frames of a clip as its poses, NaN in all other frames.
+
+    rows (N): which frames; xyz_m (N, 28, 3), root-relative in camera axes; scale_m (N, 28, 2);
+    steps: what was done, for the history.
+    """
+    xyz = np.full((len(poses.time_s), len(BODY), 3), np.nan)
+    scale = np.full((*xyz.shape[:2], 2), np.nan)
+    xyz[rows], scale[rows] = xyz_m, scale_m
+    return Poses3D(
+        xyz,
+        poses.time_s,
+        BODY,
+        person=poses.person,
+        uncertainty_m=laplace_sd(scale),
+        scale_m=scale,
+        camera=poses.camera,
+        observed=poses,
+        history=(*poses.history, *steps),
+    )
 
 
 def claimed_scale_m(log_scales: Array, calibration: tuple[float, float]) -> Array:

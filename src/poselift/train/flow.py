@@ -15,6 +15,7 @@ from poselift.camera import GUESSED_FOCAL
 from poselift.models.intake import BODY, DELAYS, NEW_S, Intake, Known, columns, intake, with_mode
 from poselift.skeleton import skeleton
 from poselift.train.batches import H36M, Motions, Scene, SynthConfig
+from poselift.train.lessons import Source
 from poselift.train.noise import Observed
 from poselift.train.posing import HALPE
 from poselift.train.synth import choice, normal, uniform
@@ -54,19 +55,12 @@ class Flow:
     def __init__(self, bf16: bool) -> None:
         self.bf16 = bf16
 
-    def loss(
-        self,
-        model: nn.Module,
-        motions: Motions,
-        synth: SynthConfig,
-        windows: int,
-        g: torch.Generator,
-        progress: float,
-    ) -> Tensor:
+    def loss(self, model: nn.Module, source: Source, g: torch.Generator, progress: float) -> Tensor:
         """A batch in one mode; the length of its clips goes by `progress`."""
         frames = [length for start, length in LENGTHS if progress >= start][-1]
         with torch.no_grad():
-            clips = clip_batch(motions, max(1, windows * FRAMES // frames), frames, synth, g)
+            count = max(1, source.windows * FRAMES // frames)
+            clips = clip_batch(source.motions, count, frames, source.synth, g)
         back = bool(uniform((), 0, 1, g) >= LOOKS_BOTH_WAYS)
         delay = DELAYS[int(choice(DELAY_WEIGHTS, 1, g))] if back else 0
         delay = delay if delay < frames // 2 else 0  # short clips have no time for long ones
@@ -75,16 +69,10 @@ class Flow:
             out = model(clips.seen.points, facts, clips.dt_s, back)
         return loss(out, clips, delay)
 
-    def error_m(
-        self,
-        model: nn.Module,
-        motions: Motions,
-        synth: SynthConfig,
-        windows: int,
-        g: torch.Generator,
-    ) -> float:
+    def error_m(self, model: nn.Module, source: Source, g: torch.Generator) -> float:
         """MPJPE looking both ways."""
-        clips = clip_batch(motions, max(1, windows // 9), 3 * FRAMES, synth, g, plain=True)
+        count = max(1, source.windows // 9)
+        clips = clip_batch(source.motions, count, 3 * FRAMES, source.synth, g, plain=True)
         facts = with_mode(clips.seen.facts, mode_of(False, 0))
         guess = model(clips.seen.points, facts, clips.dt_s, False)[..., :3]
         error = (guess - guess[:, :, :1] - clips.joints_m)[:, :, : len(H36M)]

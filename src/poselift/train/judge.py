@@ -148,30 +148,25 @@ def _exported(run: Path, folder: Path) -> tuple[Path, Network | River]:
 
 def tracks_of(
     pack: Pack | None, names: Iterable[str], cache: Path, progress: Progress
-) -> dict[str, list[Clip]]:
-    """Clips of tracks by name; all but `rendered` are made from the pack.
+) -> tuple[dict[str, list[Clip]], dict[str, str]]:
+    """Clips of tracks by name, and for the head of a report the hashes of those that are made.
+
+    All but `rendered` are made from the pack.
 
     Raises InputError where the pack is missing, UnknownNameError.
     """
     out: dict[str, list[Clip]] = {}
+    hashes: dict[str, str] = {}
     made = [name for name in names if name != RENDERED]
     if made and pack is None:
         raise InputError(f"tracks {', '.join(made)}", expected="a pack, of which they are made")
     if made and pack is not None:
         found = load_or_make(pack, cache, made, progress)
         out = {name: data.clips() for name, data in found.items()}
+        hashes = {f"{NAME} {name}": f"SHA-256 {data.digest()}" for name, data in found.items()}
     if RENDERED in names:
         out[RENDERED] = rendered_clips()
-    return {name: out[name] for name in names}
-
-
-def digests(pack: Pack | None, names: Iterable[str], cache: Path) -> dict[str, str]:
-    """SHA-256 of the tracks that are made, for the head of a report."""
-    made = [name for name in names if name != RENDERED]
-    if not made or pack is None:
-        return {}
-    found = load_or_make(pack, cache, made, lambda *_: None)
-    return {f"{NAME} {name}": f"SHA-256 {data.digest()}" for name, data in found.items()}
+    return {name: out[name] for name in names}, hashes
 
 
 def judge(

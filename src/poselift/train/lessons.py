@@ -1,5 +1,6 @@
 """What a network is taught in one step, and how its error is measured while it trains."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -9,29 +10,23 @@ from poselift.models.network import Network
 from poselift.train.batches import Motions, SynthConfig, make_batch
 
 
-class Lesson(Protocol):
-    """One way of teaching. `progress` is the share of the run that is done, 0 to 1."""
+@dataclass(frozen=True)
+class Source:
+    """What a batch of about `windows` windows is made from."""
 
-    def loss(
-        self,
-        model: nn.Module,
-        motions: Motions,
-        synth: SynthConfig,
-        windows: int,
-        g: torch.Generator,
-        progress: float,
-    ) -> Tensor:
-        """The loss of a batch of about `windows` windows, made by `g` alone."""
+    motions: Motions
+    synth: SynthConfig
+    windows: int
+
+
+class Lesson(Protocol):
+    """One way of teaching; all that is random comes from `g`."""
+
+    def loss(self, model: nn.Module, source: Source, g: torch.Generator, progress: float) -> Tensor:
+        """The loss of a batch; `progress` is the share of the run that is done, 0 to 1."""
         ...
 
-    def error_m(
-        self,
-        model: nn.Module,
-        motions: Motions,
-        synth: SynthConfig,
-        windows: int,
-        g: torch.Generator,
-    ) -> float:
+    def error_m(self, model: nn.Module, source: Source, g: torch.Generator) -> float:
         """MPJPE of a batch in metres, root-relative, H36M-17."""
         ...
 
@@ -42,34 +37,19 @@ class Windows:
     def __init__(self, gives_all: bool, bf16: bool) -> None:
         self.gives_all, self.bf16 = gives_all, bf16
 
-    def loss(
-        self,
-        model: nn.Module,
-        motions: Motions,
-        synth: SynthConfig,
-        windows: int,
-        g: torch.Generator,
-        progress: float,
-    ) -> Tensor:
+    def loss(self, model: nn.Module, source: Source, g: torch.Generator, progress: float) -> Tensor:
         """The network's own loss."""
         assert isinstance(model, Network)
         with torch.no_grad():
-            batch = make_batch(motions, windows, model.frames, synth, g)
+            batch = make_batch(source.motions, source.windows, model.frames, source.synth, g)
         with torch.autocast(g.device.type, torch.bfloat16, enabled=self.bf16):
             lifted = model(batch.xy)
         return model.loss(lifted, batch.xyz_m)
 
-    def error_m(
-        self,
-        model: nn.Module,
-        motions: Motions,
-        synth: SynthConfig,
-        windows: int,
-        g: torch.Generator,
-    ) -> float:
+    def error_m(self, model: nn.Module, source: Source, g: torch.Generator) -> float:
         """MPJPE of what one run returns."""
         assert isinstance(model, Network)
-        batch = make_batch(motions, windows, model.frames, synth, g)
+        batch = make_batch(source.motions, source.windows, model.frames, source.synth, g)
         lifted, target = model(batch.xy), batch.xyz_m
         if self.gives_all:
             guess = lifted.every

@@ -3,10 +3,9 @@
 import numpy as np
 
 from poselift.errors import InputError
-from poselift.metrics.uncertainty import laplace_sd
 from poselift.models import LifterInfo, info
-from poselift.models.intake import BODY
 from poselift.models.lifter import Progress
+from poselift.models.river_lifter import in_clip
 from poselift.models.stepping import StepNetwork, step_network
 from poselift.poses import Poses2D, Poses3D
 from poselift.streaming import Stream, StreamOptions
@@ -50,20 +49,8 @@ class LiveLifter:
         if not given:
             what = f"person {poses.person}"
             raise InputError(what, expected="a frame that holds somebody", found="none")
-        xyz = np.full((len(poses.time_s), len(BODY), 3), np.nan)
-        scale = np.full((*xyz.shape[:2], 2), np.nan)
         rows = np.searchsorted(poses.time_s, [pose.time_s for pose in given])
-        xyz[rows] = [pose.xyz_m for pose in given]
-        scale[rows] = [pose.scale_m for pose in given]
+        xyz = np.array([pose.xyz_m for pose in given])
+        scale = np.array([pose.scale_m for pose in given])
         step = f"lifted live by {self.info.name}, {self.delay} frames late"
-        return Poses3D(
-            xyz,
-            poses.time_s,
-            BODY,
-            person=poses.person,
-            uncertainty_m=laplace_sd(scale),
-            scale_m=scale,
-            camera=poses.camera,
-            observed=poses,
-            history=(*poses.history, step),
-        )
+        return in_clip(poses, rows, xyz, scale, [step])

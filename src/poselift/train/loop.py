@@ -21,7 +21,7 @@ from poselift.models.network import Network
 from poselift.train import checkpoint
 from poselift.train.batches import Motions, SynthConfig, generator, make_batch
 from poselift.train.flow import Flow
-from poselift.train.lessons import Lesson, Windows
+from poselift.train.lessons import Lesson, Source, Windows
 from poselift.train.pack import Pack, read_pack
 
 # Validation draws from streams of its own, far from those of any training step.
@@ -168,9 +168,8 @@ class Run:
         torch.manual_seed(int(torch.randint(2**62, (), generator=g, device=g.device)))  # dropout
         for group in self.optimizer.param_groups:
             group["lr"] = config.rate * self._schedule()
-        loss = self.lesson.loss(
-            self.model, self.train_motions, config.synth, config.batch, g, progress
-        )
+        source = Source(self.train_motions, config.synth, config.batch)
+        loss = self.lesson.loss(self.model, source, g, progress)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
@@ -223,10 +222,11 @@ class Run:
         return noisy * 1e3
 
     def _error_m(self, synth: SynthConfig) -> float:
-        total, size = 0.0, min(256, 4 * self.config.batch)
+        source = Source(self.validation_motions, synth, min(256, 4 * self.config.batch))
+        total = 0.0
         for index in range(self.config.validation_batches):
             g = generator(_VALIDATION_SEED, index, 0, self.device)
-            total += self.lesson.error_m(self.average, self.validation_motions, synth, size, g)
+            total += self.lesson.error_m(self.average, source, g)
         return total / self.config.validation_batches
 
     def save(self) -> None:
