@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from poselift.skeleton import convert, skeleton
-from poselift.train.errormodel import GROUPS, HALPE, POINTS, ROWS, body_vectors, part
+from poselift.skeleton import convert, part, skeleton
+from poselift.train.errormodel import GROUPS, HALPE, POINTS, ROWS, body_vectors
 from poselift.train.posing import own_capsules
 from poselift.train.sight import Sight, behind_flesh, seen_from
 

@@ -12,7 +12,8 @@ from noise_time import GROSS, correlation, gaussian, mean_of, shares, strengthen
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
-from poselift.train.errormodel import CONFIDENCES, LENGTH_STEP, LENGTHS, PARTS, POINTS, part
+from poselift.skeleton import part
+from poselift.train.errormodel import CONFIDENCES, LENGTH_STEP, LENGTHS, PARTS, POINTS
 
 LATE = 15  # the lag from which on only what is steady is left, frames
 LEAST_FRAMES = 10

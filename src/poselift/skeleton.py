@@ -141,6 +141,11 @@ def _table() -> dict[str, Skeleton]:
     }
 
 
+def part(joint: str) -> str:
+    """A joint's name without its side."""
+    return joint.removeprefix("left_").removeprefix("right_")
+
+
 def skeletons() -> list[str]:
     """Names of all skeletons."""
     return list(_table())

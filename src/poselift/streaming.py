@@ -24,6 +24,7 @@ from poselift.models.intake import (
     BODY,
     DELAYS,
     GAP_S,
+    LEAST_CONFIDENCE,
     NEW_S,
     Followed,
     Known,
@@ -39,7 +40,6 @@ from poselift.signal import OneEuro
 from poselift.skeleton import Skeleton, skeleton
 
 HOLD_S = 0.25  # so long the network is shown the last frame that held the person, then nobody
-LEAST_CONFIDENCE = 0.1  # joints below count as not seen
 VERSION = 1  # of what `Stream.save` writes
 Late = Literal["error", "drop"]
 

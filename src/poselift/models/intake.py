@@ -17,7 +17,7 @@ from array_api_compat import array_namespace
 
 from poselift.errors import InputError
 from poselift.normalize import rotation_to_axis
-from poselift.skeleton import Skeleton, conversion, skeleton
+from poselift.skeleton import Skeleton, conversion, part, skeleton
 
 Array = Any  # numpy array or torch tensor
 
@@ -31,6 +31,7 @@ REACH_M = {
 }
 INSIDE = ("spine", "thorax")  # of body28, on no surface
 _ELSEWHERE = 0.02  # weight of points beside the trunk when a person is followed
+LEAST_CONFIDENCE = 0.1  # points below count as not seen
 FOLLOW_S = 0.2  # memory of where a person is and how large
 GAP_S = 1.0  # after a longer step, the frames before are another matter
 NEW_S = 1000.0  # "time since the last frame" of a first frame: nothing before it counts
@@ -220,9 +221,5 @@ def _row(xp: Any, values: Sequence[float], like: Array) -> Array:
     return xp.asarray(values, dtype=like.dtype, **device)
 
 
-def _part(joint: str) -> str:
-    return joint.removeprefix("left_").removeprefix("right_")
-
-
-_WEIGHT = tuple(1.0 if _part(joint) in TRUNK else _ELSEWHERE for joint in BODY.joints)
-_REACH2 = tuple(REACH_M[_part(joint)] ** 2 for joint in BODY.joints)
+_WEIGHT = tuple(1.0 if part(joint) in TRUNK else _ELSEWHERE for joint in BODY.joints)
+_REACH2 = tuple(REACH_M[part(joint)] ** 2 for joint in BODY.joints)

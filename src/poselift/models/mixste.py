@@ -20,7 +20,7 @@ from poselift.models.config import JsonConfig
 from poselift.models.network import Lifted, Network
 from poselift.models.strided import Attention
 from poselift.models.strided import Config as AttentionConfig
-from poselift.skeleton import skeleton
+from poselift.skeleton import part, skeleton
 
 # What an error of a joint counts; joints that are not named count 1.
 JOINT_WEIGHTS = {
@@ -154,7 +154,5 @@ class Block(nn.Module):
 
 def joint_weights() -> Tensor:
     """Weight of each of the 17 joints in the loss (17)."""
-    names = (
-        joint.removeprefix("left_").removeprefix("right_") for joint in skeleton("h36m17").joints
-    )
+    names = (part(joint) for joint in skeleton("h36m17").joints)
     return torch.tensor([float(JOINT_WEIGHTS.get(name, 1)) for name in names])

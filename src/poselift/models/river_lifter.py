@@ -19,6 +19,7 @@ from poselift.metrics.uncertainty import laplace_sd
 from poselift.models import LifterInfo
 from poselift.models.intake import (
     BODY,
+    LEAST_CONFIDENCE,
     MODES,
     NEW_S,
     Intake,
@@ -47,7 +48,7 @@ class RiverOptions:
     up: tuple[float, float, float] | None = None  # against gravity in camera axes, if known
     fill_s: float = 0.25  # frames without the person are bridged over up to this
     least_joints: int = 6  # a frame with fewer joints holds nobody
-    least_confidence: float = 0.1  # joints below count as not seen
+    least_confidence: float = LEAST_CONFIDENCE  # joints below count as not seen
     window: int = 1024  # frames per run
     overlap_s: float = 12.0  # twice the longest memory; at most half a window
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from poselift.train.errormodel import GROUPS, POINTS, ROWS, SIDES, Tables, part
+from poselift.skeleton import part
+from poselift.train.errormodel import GROUPS, POINTS, ROWS, SIDES, Tables
 from poselift.train.sight import Sight
 from poselift.train.synth import uniform
 

@@ -14,6 +14,7 @@ from importlib.resources import files
 import torch
 from torch import Tensor
 
+from poselift.skeleton import part
 from poselift.train.sight import HALPE, Sight
 from poselift.train.synth import normal, wander
 
@@ -30,11 +31,6 @@ LENGTHS = 24
 CONFIDENCES = 11  # at equal steps of the rank
 _SAME_AS = {"small_toe": "big_toe"}  # no detector at hand reports it
 _MOST = 1 - 1e-6  # rank of the greatest error
-
-
-def part(joint: str) -> str:
-    """A joint's name without its side."""
-    return joint.removeprefix("left_").removeprefix("right_")
 
 
 @dataclass(frozen=True)

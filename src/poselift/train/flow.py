@@ -12,7 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from poselift.camera import GUESSED_FOCAL
-from poselift.models.intake import BODY, DELAYS, NEW_S, Intake, Known, columns, intake, with_mode
+from poselift.models.intake import (
+    BODY,
+    DELAYS,
+    LEAST_CONFIDENCE,
+    NEW_S,
+    Intake,
+    Known,
+    columns,
+    intake,
+    with_mode,
+)
 from poselift.skeleton import skeleton
 from poselift.train.batches import H36M, Motions, Scene, SynthConfig
 from poselift.train.lessons import Source
@@ -33,7 +43,6 @@ LAYOUTS = {
 LOOKS_BOTH_WAYS = 0.55  # share of steps; the others look back
 DELAY_WEIGHTS = (0.4, 0.15, 0.3, 0.15)  # of DELAYS
 HEIGHT_KNOWN, UP_KNOWN, UP_DEG = 0.25, 0.3, 3.0
-LEAST_CONFIDENCE = 0.1  # as in use: what is fainter is not seen
 # Stature over thigh + shank + pelvis-thorax + thorax-vertex: mean of the table of bodies.
 STATURE_OF_CHAIN = 1.042
 FACE_AND_FEET = 0.3  # weight of what H36M-17 lacks

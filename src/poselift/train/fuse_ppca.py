@@ -18,13 +18,13 @@ from poselift.models.ppca.beliefs import PointBelief
 from poselift.models.ppca.fusion import distance, fuse_stages, shared_joints
 from poselift.models.ppca.lift import PpcaOptions
 from poselift.models.ppca.model import JOINTS, SKELETON, FusionWeights, Index, Mixture, size
-from poselift.skeleton import convert, least_confidence, skeleton
+from poselift.skeleton import convert, least_confidence, part, skeleton
 from poselift.train.fit_ppca import Say
 
 COCO = skeleton("coco17")
 
 # Left and right are worth the same.
-_PARTS = [joint.removeprefix("left_").removeprefix("right_") for joint in SKELETON.joints]
+_PARTS = [part(joint) for joint in SKELETON.joints]
 _KINDS = list(dict.fromkeys(_PARTS))
 _PULL = 1e-5  # towards weights of a half, where the detections do not say
 _SHARPEST = 1e-3  # rounds the corner of the distance at zero

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from poselift.geometry import Array, unit
+from poselift.skeleton import part
 from poselift.train.bodies import BodyTable, body_table
 
 FINE_DEG, COARSE_DEG = 4.0, 12.0
@@ -104,10 +105,6 @@ def rest_directions(table: BodyTable) -> Array:
     return unit(np.array(rows))
 
 
-def _side_free(name: str) -> str:
-    return name.removeprefix("left_").removeprefix("right_")
-
-
 class Directions:
     """Turned bones as trunk and neighbours see them; the right side in a mirror."""
 
@@ -157,10 +154,10 @@ class Limits:
         def move(values: list[int]) -> Tensor:
             return torch.as_tensor(values, device=device)
 
-        self.table = move([TABLES.index(_side_free(name)) for name in names])
+        self.table = move([TABLES.index(part(name)) for name in names])
         self.distal = move([names.index(name) for name in _DISTAL])
         self.above = move([names.index(above) for above, _ in _DISTAL.values()])
-        self.reach_table = move([REACHES.index(_side_free(name)) for name in _DISTAL])
+        self.reach_table = move([REACHES.index(part(name)) for name in _DISTAL])
 
     def possible(self, turn: Tensor) -> Tensor:
         """Which bones of CHECKED are possible, bool (..., 11), for turn (..., 31, 3, 3).

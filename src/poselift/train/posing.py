@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from poselift.geometry import Array
-from poselift.skeleton import skeleton
+from poselift.skeleton import part, skeleton
 from poselift.train.bodies import BodyTable
-from poselift.train.errormodel import HALPE, part
+from poselift.train.errormodel import HALPE
 from poselift.train.synth import normal
 
 BODY = skeleton("body28")

@@ -4,6 +4,7 @@ import numpy as np
 
 from poselift.geometry import Array
 from poselift.models.intake import BODY
+from poselift.skeleton import part
 
 _STRIDE_S, _SPEED_M_S, _AWAY_M = 1.1, 1.2, 4.0
 # Standing: x to the left of the body, height, forward; metres from the floor below the pelvis.
@@ -46,7 +47,7 @@ def walk_rays(time_s: Array, seed: int = 0, sd: float = 0.003) -> Array:
 
 def _joint_m(joint: str, phase: Array) -> Array:
     """One joint's places (T, 3) about the floor below the pelvis."""
-    name = joint.removeprefix("left_").removeprefix("right_")
+    name = part(joint)
     if name in _MIDDLE:
         return np.broadcast_to(np.array(_MIDDLE[name], dtype=float), (len(phase), 3))
     x, height, forward = _SIDE[name]
