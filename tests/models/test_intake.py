@@ -163,3 +163,17 @@ def test_every_skeleton_of_people_brings_points_by_name():
     # A thorax on the skin is no joint centre.
     assert BODY.index("thorax") not in columns(skeleton("mpii16"))[1]
     assert BODY.index("thorax") in columns(skeleton("h36m17"))[1]
+
+
+def test_where_a_person_is_is_remembered_by_seconds_not_by_frames():
+    """Somebody suddenly elsewhere is followed there alike at 10 and 100 frames a second."""
+    here = rays_of(walk(1))
+    after = []
+    for rate_hz in (10, 100):
+        frames = 1 + round(0.4 * rate_hz)
+        rays = np.repeat(here, frames, axis=0)
+        rays[1:, :, 0] += 0.3
+        seen = taken(rays, dt_s=steps(frames, 1 / rate_hz))
+        after.append(seen.facts[-1, 1:3])
+        assert here[:, :, 0].mean() < after[-1][0] < rays[-1, :, 0].mean() - 0.01
+    assert after[0] == pytest.approx(after[1], abs=1e-9)
