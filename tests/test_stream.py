@@ -16,7 +16,7 @@ from poselift.models import weights_record
 from poselift.models.intake import BODY, DELAYS, NEW_S, intake, with_mode
 from poselift.models.stepping import StepNetwork
 from poselift.skeleton import skeleton
-from poselift.streaming import GAP_S, HOLD_S, Pose, Stream, StreamOptions, stream
+from poselift.streaming import GAP_S, HOLD_S, VERSION, Pose, Stream, StreamOptions, stream
 
 torch = pytest.importorskip("torch", reason="the small network of these tests is one of torch")
 
@@ -48,12 +48,12 @@ def river() -> River:
 def network(river) -> StepNetwork:
     @torch.inference_mode()
     def run(*arrays):
-        points, facts, dt_s, past, memory = map(torch.from_numpy, arrays)
-        joints, state = river.step(points, facts, dt_s, State(past, memory))
-        return joints.numpy(), state.past.numpy(), state.memory.numpy()
+        points, facts, dt_s, *state = map(torch.from_numpy, arrays)
+        joints, state = river.step(points, facts, dt_s, State(*state))
+        return joints.numpy(), *(each.numpy() for each in state)
 
-    past, memory = river.first_state()
-    return StepNetwork(run, tuple(past.shape), tuple(memory.shape), "a" * 64, (1.5, 2.0))
+    shapes = tuple(tuple(each.shape) for each in river.first_state())
+    return StepNetwork(run, shapes, "a" * 64, (1.5, 2.0))
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +100,9 @@ def at_once(river: River, live: Stream, xy_px, time_s, confidence=None):
     dt_s[dt_s > GAP_S] = NEW_S
     seen, _ = intake(rays, sure, dt_s, live._known)
     given = (seen.points, with_mode(seen.facts, f"{live.options.delay} late"), dt_s)
-    out = river(*(torch.from_numpy(x).float()[None] for x in given), True)[0].double().numpy()
-    frames = len(time_s) - live.options.delay
-    out, turn = out[live.options.delay :], seen.R_camera_to_view[:frames]
-    return (out[..., :3] - out[:, :1, :3]) @ turn, out[..., 3:]
+    given = (torch.from_numpy(x).float()[None] for x in given)
+    out = river(*given, live.options.delay)[0].double().numpy()
+    return (out[..., :3] - out[:, :1, :3]) @ seen.R_camera_to_view, out[..., 3:]
 
 
 # ------------------------------------------------------------------------------------ what it gives
@@ -143,7 +142,7 @@ def test_a_pose_tells_where_how_sure_and_of_when(river, made):
     assert pose.time_s == time_s[17]
     assert (pose.xyz_m[0] == 0).all()
     across, along = (
-        np.exp(scales[-1, 1:]) * [1.5, 2.0]
+        np.exp(scales[17, 1:]) * [1.5, 2.0]
     ).T  # as the network's record calibrates them
     np.testing.assert_allclose(
         pose.uncertainty_m[1:], 2 * np.sqrt((2 * across**2 + along**2) / 3), rtol=1e-5
@@ -155,12 +154,12 @@ def test_a_pose_tells_where_how_sure_and_of_when(river, made):
 def perfect(xyz_m: np.ndarray, turns: list[np.ndarray]) -> StepNetwork:
     """A network that knows the answer, in camera axes that `turns` brings to view axes."""
 
-    def run(points, facts, dt_s, past, memory):
+    def run(points, facts, dt_s, memory):
         answer = np.full((1, 28, 5), -3.0, np.float32)
         answer[0, :, :3] = xyz_m @ turns[0].T
-        return answer, past, memory
+        return answer, memory
 
-    return StepNetwork(run, (1,), (1,), "b" * 64)
+    return StepNetwork(run, ((1,),), "b" * 64)
 
 
 def test_the_root_is_where_the_person_stands(monkeypatch):
@@ -299,10 +298,10 @@ def test_what_cannot_be_restored(made, network, monkeypatch):
         Stream(replace(network, sha256="c" * 64), live.options).restore(saved)
     with pytest.raises(InputError, match="saved stream: expected delay 4, found 2"):
         made(delay=2).restore(saved)
-    monkeypatch.setattr(streaming, "VERSION", 2)
+    monkeypatch.setattr(streaming, "VERSION", VERSION + 1)
     newer = live.save()
     monkeypatch.undo()
-    with pytest.raises(FormatError, match="expected version 1, found 2"):
+    with pytest.raises(FormatError, match=f"expected version {VERSION}, found {VERSION + 1}"):
         Stream.load(newer)
 
 

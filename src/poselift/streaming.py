@@ -40,7 +40,7 @@ from poselift.signal import OneEuro
 from poselift.skeleton import Skeleton, skeleton
 
 HOLD_S = 0.25  # so long the network is shown the last frame that held the person, then nobody
-VERSION = 1  # of what `Stream.save` writes
+VERSION = 2  # of what `Stream.save` writes
 Late = Literal["error", "drop"]
 
 
@@ -138,13 +138,11 @@ class _Frame(NamedTuple):
 class _Memory:
     """What a stream remembers from frame to frame."""
 
-    past: Array
-    memory: Array
+    state: tuple[Array, ...]  # of the network
     depth: OneEuro
     rays: Array  # of the last frame that held the person
     confidence: Array
     followed: Followed | None = None
-    step_s: float = NEW_S  # before the last frame
     seen_s: float = -np.inf  # time of the last frame that held the person
     waiting: deque[_Frame] = field(default_factory=deque)
 
@@ -165,8 +163,7 @@ class Stream:
     def _nothing(self) -> _Memory:
         """As before the first frame."""
         return _Memory(
-            past=np.zeros(self._network.past_shape, dtype=np.float32),
-            memory=np.zeros(self._network.memory_shape, dtype=np.float32),
+            state=tuple(np.zeros(shape, np.float32) for shape in self._network.state_shapes),
             depth=OneEuro(self.options.smooth_depth_hz or DEPTH_CUTOFF_HZ),
             rays=np.full((len(BODY), 2), np.nan),
             confidence=np.zeros(len(BODY)),
@@ -208,13 +205,12 @@ class Stream:
     def flush(self) -> list[Pose]:
         """The poses of the last `delay` frames, oldest first; the stream begins anew after them.
 
-        The network is shown the last frame that held the person as many times again.
+        They see what has come after them, as the last poses of a whole clip do.
         """
         now = self._now
-        step_s = now.step_s if now.step_s < NEW_S else 1 / 30
-        after = _Frame(np.inf, now.rays, now.confidence, _UNTURNED)
+        after = _Frame(np.inf, now.rays, now.confidence, _UNTURNED)  # of another clip
         frames = self.options.delay if now.waiting else 0
-        poses = [self._step(after, (now.rays, now.confidence), step_s) for _ in range(frames)]
+        poses = [self._step(after, (now.rays, now.confidence), NEW_S) for _ in range(frames)]
         self._now = self._nothing()
         return [pose for pose in poses if pose is not None]
 
@@ -245,10 +241,9 @@ class Stream:
         rays, confidence = (array[None] for array in shown)
         seen, now.followed = intake(rays, confidence, dt_s, self._known, now.followed)
         given = (seen.points, with_mode(seen.facts, self._mode), dt_s)
-        joints, now.past, now.memory = self._network.run(
-            *(array.astype(np.float32) for array in given), now.past, now.memory
-        )
-        now.step_s = step_s
+        given = (array.astype(np.float32) for array in given)
+        joints, *state = self._network.run(*given, *now.state)
+        now.state = tuple(state)
         now.waiting.append(frame._replace(R_camera_to_view=seen.R_camera_to_view[0]))
         if len(now.waiting) <= self.options.delay:
             return None
@@ -317,12 +312,13 @@ _UNTURNED = np.eye(3)
 _FREE = {"lifter", "late", "threads"}  # options that change no number
 
 
-_PLAIN = ("past", "memory", "rays", "confidence", "step_s", "seen_s")
+_PLAIN = ("rays", "confidence", "seen_s")
 
 
 def _packed(memory: _Memory) -> dict[str, Array]:
     """A memory as arrays by name."""
-    out = {f"followed_{n}": array for n, array in enumerate(memory.followed or ())}
+    out = {f"state_{n}": array for n, array in enumerate(memory.state)}
+    out |= {f"followed_{n}": array for n, array in enumerate(memory.followed or ())}
     out |= {f"depth_{name}": np.asarray(value) for name, value in vars(memory.depth).items()}
     for name in _Frame._fields:
         out[f"waiting_{name}"] = np.array([getattr(frame, name) for frame in memory.waiting])
@@ -334,12 +330,15 @@ def _unpacked(arrays: Mapping[str, Array], depth: OneEuro) -> _Memory:
     for name in vars(depth):
         value = arrays[f"depth_{name}"]
         setattr(depth, name, value if value.ndim else float(value))
-    followed = tuple(arrays[name] for name in sorted(arrays) if name.startswith("followed_"))
+    followed, state = (
+        tuple(arrays[name] for name in sorted(arrays) if name.startswith(start))
+        for start in ("followed_", "state_")
+    )
     frames = zip(*(arrays[f"waiting_{name}"] for name in _Frame._fields), strict=True)
     plain: dict[str, Any] = {name: arrays[name] for name in _PLAIN}
-    plain |= {name: float(plain[name]) for name in ("step_s", "seen_s")}
+    plain["seen_s"] = float(plain["seen_s"])
     waiting = deque(_Frame(float(time_s), *rest) for time_s, *rest in frames)
-    return _Memory(**plain, depth=depth, followed=followed or None, waiting=waiting)  # ty: ignore
+    return _Memory(**plain, state=state, depth=depth, followed=followed or None, waiting=waiting)  # ty: ignore
 
 
 def _opened(saved: bytes) -> tuple[dict[str, Any], dict[str, Array]]:

@@ -158,5 +158,5 @@ def test_graphs_of_river_use_nothing_but_standard_operators(tiny_river_path):
         names[file] = [x.name for x in model.graph.input], [x.name for x in model.graph.output]
     arrays = ["points", "facts", "dt_s"]
     assert names["file"] == (arrays, ["joints"])
-    state = ["past", "memory"]
-    assert names["step_file"] == (arrays + state, ["joints", "past_out", "memory_out"])
+    state = ["past", "memory", "tokens", "mixing"]
+    assert names["step_file"] == (arrays + state, ["joints", *(f"{x}_out" for x in state)])

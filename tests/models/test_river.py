@@ -3,7 +3,7 @@ import torch
 
 from poselift.errors import InputError, ShapeError
 from poselift.models import LIFTERS, build
-from poselift.models.intake import BODY, FACTS, NEW_S
+from poselift.models.intake import BODY, DELAYS, FACTS, MODES, NEW_S, with_mode
 from poselift.models.river import PART_OF, PARTS, Config, River
 
 SMALL = {"width": 16, "depth": 2, "heads": 2}
@@ -18,7 +18,7 @@ def network() -> River:
     return model
 
 
-def clip(frames: int, batch: int = 1, seed: int = 1, gaps: bool = True):
+def clip(frames: int, batch: int = 1, seed: int = 1, gaps: bool = True, mode: str = "0 late"):
     """Points, facts and uneven steps of 10 to 40 ms, with pauses."""
     g = torch.Generator().manual_seed(seed)
     dt_s = 0.01 + 0.03 * torch.rand(batch, frames, generator=g)
@@ -26,11 +26,13 @@ def clip(frames: int, batch: int = 1, seed: int = 1, gaps: bool = True):
         dt_s[:, 5::37] = 0.8
     dt_s[:, 0] = NEW_S
     points = torch.randn(batch, frames, len(BODY), 4, generator=g)
-    return points, torch.randn(batch, frames, FACTS, generator=g), dt_s
+    facts = torch.randn(batch, frames, FACTS - len(MODES), generator=g)
+    return points, with_mode(facts, mode), dt_s
 
 
 @torch.no_grad()
 def streamed(network, points, facts, dt_s):
+    """Answers as they come."""
     state, answers = network.first_state(len(points)), []
     for t in range(points.shape[1]):
         answer, state = network.step(points[:, t], facts[:, t], dt_s[:, t], state)
@@ -57,26 +59,46 @@ def test_every_joint_is_read_from_the_part_that_it_lies_on():
 @torch.no_grad()
 def test_a_stream_gives_what_the_whole_clip_gives(network, frames):
     given = clip(frames, batch=2)
-    whole = network(*given, causal=True)
+    whole = network(*given, 0)
     assert whole.shape == (2, frames, len(BODY), 5)
     torch.testing.assert_close(streamed(network, *given), whole, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("delay", DELAYS)
+@pytest.mark.parametrize("frames", [30, 130])
+@torch.no_grad()
+def test_late_answers_see_the_frames_that_they_waited_for(network, delay, frames):
+    given = clip(frames, batch=2, mode=f"{delay} late")
+    whole, live = network(*given, delay), streamed(network, *given)
+    torch.testing.assert_close(live[:, delay:], whole[:, : frames - delay], atol=1e-5, rtol=0)
+    if delay:
+        back = network(*given, 0)
+        assert not torch.allclose(back, whole, atol=1e-3)
+
+
+@torch.no_grad()
+def test_people_of_one_batch_may_wait_unlike(network):
+    modes = ("8 late", "0 late", "2 late")
+    clips = [clip(40, mode=mode, seed=n) for n, mode in enumerate(modes)]
+    together = streamed(network, *(torch.cat(each) for each in zip(*clips, strict=True)))
+    for row, given in enumerate(clips):
+        alone = streamed(network, *given)
+        torch.testing.assert_close(together[row : row + 1], alone, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
 def test_ten_thousand_frames_stream_as_they_are_lifted_at_once(network):
     given = clip(10_000)
-    torch.testing.assert_close(
-        streamed(network, *given), network(*given, causal=True), atol=1e-5, rtol=0
-    )
+    torch.testing.assert_close(streamed(network, *given), network(*given, 0), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("ahead", [0, 4, None])
 @torch.no_grad()
-def test_clips_in_a_row_do_not_see_each_other(network, causal):
+def test_clips_in_a_row_do_not_see_each_other(network, ahead):
     one, other = clip(50, gaps=False), clip(61, seed=2, gaps=False)
     row = (torch.cat(pair, dim=1) for pair in zip(one, other, strict=True))
-    apart = torch.cat([network(*each, causal=causal) for each in (one, other)], dim=1)
-    torch.testing.assert_close(network(*row, causal=causal), apart, atol=1e-5, rtol=0)
+    apart = torch.cat([network(*each, ahead) for each in (one, other)], dim=1)
+    torch.testing.assert_close(network(*row, ahead), apart, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
@@ -85,23 +107,23 @@ def test_a_pause_of_over_a_second_parts_what_was_before(network):
     dt_s[:, 10] = 1.1
     earlier = points.clone()
     earlier[:, 9] += 1
-    for causal in (True, False):
-        one, other = (network(x, facts, dt_s, causal)[:, 10:] for x in (points, earlier))
+    for ahead in (0, 4, None):
+        one, other = (network(x, facts, dt_s, ahead)[:, 10:] for x in (points, earlier))
         torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
     dt_s[:, 10] = 0.9
-    one, other = (network(x, facts, dt_s, True)[:, 10:] for x in (points, earlier))
+    one, other = (network(x, facts, dt_s, 0)[:, 10:] for x in (points, earlier))
     assert not torch.allclose(one, other, atol=1e-4)
 
 
 @torch.no_grad()
-def test_looking_back_sees_nothing_ahead_and_looking_both_ways_does(network):
+def test_as_many_frames_ahead_are_seen_as_said(network):
     points, facts, dt_s = clip(20, gaps=False)
     later = points.clone()
     later[:, 12] += 1
-    for causal in (True, False):
-        same = network(points, facts, dt_s, causal)[:, :12]
-        changed = network(later, facts, dt_s, causal)[:, :12]
-        assert torch.allclose(same, changed, atol=1e-6) is causal
+    for ahead, first in ((0, 12), (4, 8), (None, 0)):
+        same, changed = (network(x, facts, dt_s, ahead) for x in (points, later))
+        differs = (same - changed).abs().amax((0, 2, 3)) > 1e-6
+        assert differs.nonzero()[0] == first
 
 
 @torch.no_grad()
@@ -115,9 +137,7 @@ def test_memory_fades_by_seconds_not_by_frames(network):
     still[:, 0] = points[:, 1]
 
     def left(dt_s):
-        return (network(points, facts, dt_s, True) - network(still, facts, dt_s, True))[
-            :, -1
-        ].norm()
+        return (network(points, facts, dt_s, 0) - network(still, facts, dt_s, 0))[:, -1].norm()
 
     assert left(slow) < 0.5 * left(fast)
 

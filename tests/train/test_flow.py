@@ -6,10 +6,20 @@ from dataclasses import replace
 import pytest
 import torch
 
-from poselift.models.intake import BODY, NEW_S, columns
+from poselift.errors import InputError
+from poselift.models.intake import BODY, DELAYS, MODES, NEW_S, columns
 from poselift.skeleton import skeleton
 from poselift.train.batches import Motions, SynthConfig, generator
-from poselift.train.flow import LAYOUTS, Clips, clip_batch, loss, scales_nll, stature_m
+from poselift.train.flow import (
+    LAYOUTS,
+    Clips,
+    Flow,
+    answers,
+    clip_batch,
+    loss,
+    scales_nll,
+    stature_m,
+)
 from poselift.train.loop import Run, TrainConfig
 from poselift.train.pack import read_pack
 
@@ -77,16 +87,28 @@ def test_stature_is_that_of_the_body(motions):
     assert stature_m(posed.joints_m[:, 0]) == pytest.approx(true, rel=0.02)
 
 
-def test_the_loss_is_smallest_at_the_truth_and_knows_the_delay(motions):
+def test_the_loss_is_smallest_at_the_truth(motions):
     clips = batch(motions, clips=4)
     perfect = torch.cat([clips.joints_m, torch.full((4, 6, len(BODY), 2), -4.0)], dim=-1)
     late = torch.cat([perfect[:, :1].expand(-1, 2, -1, -1), perfect[:, :-2]], dim=1)
-    best = loss(perfect, clips, 0)
-    assert loss(late, clips, 2) == pytest.approx(best.item(), abs=1e-3)
-    assert loss(late, clips, 0) > best + 1e-3
+    best = loss(perfect, clips)
+    assert loss(late, clips) > best + 1e-3
     off = perfect.clone()
     off[..., 2] += 0.05
-    assert loss(off, clips, 0) > best + 0.04
+    assert loss(off, clips) > best + 0.04
+
+
+def test_a_network_is_told_how_far_ahead_it_sees(motions):
+    clips = batch(motions, clips=2)
+    told = {}
+
+    def network(points, facts, dt_s, ahead):
+        told[ahead] = facts[0, 0, -len(MODES) :].tolist()
+        return points
+
+    for ahead in (None, *DELAYS):
+        answers(network, clips, ahead)
+    assert told == dict(zip((None, *DELAYS), torch.eye(len(MODES)).tolist(), strict=True))
 
 
 def test_scales_are_best_where_they_tell_the_size_of_the_errors():
@@ -112,10 +134,16 @@ def test_scales_do_not_change_the_pose_they_are_about(motions):
     out = torch.cat([clips.joints_m + 0.05, torch.zeros(4, 6, len(BODY), 2)], dim=-1)
     out.requires_grad_()
     across = torch.full((4, 6, len(BODY)), 0.05)
-    assert loss(out, clips, 0).isfinite()
+    assert loss(out, clips).isfinite()
     (grad,) = torch.autograd.grad(scales_nll(across, across, out[..., 3:]).sum(), out)
     assert (grad[..., :3] == 0).all()
     assert (grad[..., 3:] != 0).all()
+
+
+@pytest.mark.parametrize("lengths", [((0.1, 9),), ((0, 9), (0.5, 1)), ((0, 9), (2, 27))])
+def test_lengths_of_clips_that_cannot_be_meant(lengths):
+    with pytest.raises(InputError, match="lengths of clips: expected shares that rise from 0"):
+        Flow(bf16=False, lengths=lengths)
 
 
 def test_a_short_run_learns_in_all_modes(tiny_pack, tmp_path):

@@ -11,6 +11,7 @@ from poselift.report import read_results
 from poselift.train import openbench, study
 from poselift.train.batches import SynthConfig
 from poselift.train.loop import TrainConfig
+from poselift.train.pack import read_pack
 from poselift.train.study import Study, Variant, as_study, preset
 
 NETWORK = {"frames": 9, "strides": [3, 3], "width": 16, "hidden": 16, "heads": 2, "layers": 1}
@@ -19,7 +20,6 @@ TINY = Study(
     "Does anything help?",
     steps=3,
     batch=4,
-    seeds=2,
     variants=tuple(
         Variant(
             f"tiny/{name}",
@@ -28,6 +28,7 @@ TINY = Study(
             SynthConfig(surface=surface),
             NETWORK,
             {"validation_batches": 1, "bf16": False, "validate_every": 3},
+            seeds=2,
         )
         for name, surface in (("with", True), ("without", False))
     ),
@@ -66,6 +67,19 @@ def test_a_study_trains_every_variant_with_every_seed(studied):
     assert sorted(path.name for path in studied.iterdir()) == [
         *("tiny-with-seed0", "tiny-with-seed1", "tiny-without-seed0", "tiny-without-seed1")
     ]
+
+
+def test_a_study_of_equal_time_gives_each_variant_as_many_steps_as_fit(tiny_pack, tmp_path):
+    quick, slow = TINY.variants[0], TINY.variants[1]
+    slow = replace(slow, changes=slow.changes | {"batch": 96})
+    equal = replace(TINY, variants=(quick, slow), minutes=2 / 60)
+    runs = study.train_study(equal, read_pack(tiny_pack), tmp_path, print, seeds=[0])
+    configs = [json.loads((run[0] / "config.json").read_text()) for run in runs.values()]
+    steps = [config["steps"] for config in configs]
+    assert steps[0] > 1.5 * steps[1] > 0
+    assert configs[0]["validate_every"] == steps[0] // 10
+    again = study.train_study(equal, read_pack(tiny_pack), tmp_path, pytest.fail, seeds=[0])
+    assert again == runs  # taken up with the steps that it began with: nothing is left to do
 
 
 def test_a_study_that_is_trained_is_only_judged(studied, tiny_pack, capsys):

@@ -61,6 +61,13 @@ def _add_train(verbs: Any) -> None:
     parser.add_argument("--start-from", dest="start_from", metavar="RUN", help="another run")
     parser.add_argument("--validate-every", dest="validate_every", type=int, help="steps")
     parser.add_argument(
+        "--lengths",
+        nargs="+",
+        type=_length,
+        metavar="SHARE:FRAMES",
+        help="of river: how long clips are from which share of the run on (0:9 0.3:27 0.8:81)",
+    )
+    parser.add_argument(
         "--set", dest="network", nargs="+", metavar="NAME=VALUE", help="the network's own options"
     )
     parser.add_argument("--fp32", dest="bf16", action="store_false", default=None)
@@ -75,12 +82,19 @@ def _train(args: argparse.Namespace) -> int:
     loop = needs_torch("poselift.train.loop")
     args.network = _values(args.network or ())
     names = {option.name for option in fields(loop.TrainConfig)}
+    args.lengths = args.lengths and tuple(args.lengths)
     given = {n: v for n, v in vars(args).items() if n in names and v not in (None, {})}
     run = loop.Run(loop.TrainConfig(**given), args.pack, args.out, device_of(args))
     with training_on_stderr(run.config.steps) as report:
         run.run(report, minutes=args.minutes)
     print(f"{args.out}: step {run.step}, best validation error {1e3 * run.best_m:.1f} mm")
     return 0
+
+
+def _length(word: str) -> tuple[float, int]:
+    """SHARE:FRAMES."""
+    share, _, frames = word.partition(":")
+    return float(share), int(frames)
 
 
 def _values(words: Sequence[str]) -> dict[str, Any]:

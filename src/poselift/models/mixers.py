@@ -172,12 +172,15 @@ class Retention(Mixer):
             self.rate.weight.zero_()
             self.rate.bias.copy_(torch.log(torch.expm1(rates)))
 
-    def forward(self, x: Tensor, dt_s: Tensor, causal: bool | None = None) -> Tensor:
-        """Mix frames; `causal` says otherwise than `sides` what is looked at."""
+    def forward(self, x: Tensor, dt_s: Tensor) -> Tensor:
+        """Mix frames."""
+        return self.mix(x, dt_s, 0 if self.sides == 1 else None)
+
+    def mix(self, x: Tensor, dt_s: Tensor, ahead: int | None) -> Tensor:
+        """Mix frames, each with those before it and `ahead` after it, None: all."""
         q, k, v, log_a, gate = self._project(self.taps(x, dt_s), dt_s)
         arrays = (y.transpose(1, 2) for y in (q, k, v, log_a))
-        looks_back = self.sides == 1 if causal is None else causal
-        return self._leave(retention.mixed(*arrays, causal=looks_back).transpose(1, 2), gate)
+        return self._leave(retention.mixed(*arrays, ahead).transpose(1, 2), gate)
 
     def step(self, x: Tensor, dt_s: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """One frame."""
@@ -187,6 +190,30 @@ class Retention(Mixer):
         memory = retention.first_state(q) if memory is None else memory
         mixed, memory = retention.step(q, k, v, log_a, memory)
         return self._leave(mixed, gate), (past, memory)
+
+    def step_ahead(
+        self, x: Tensor, dt_s: Tensor, chosen: Tensor, state: tuple[Tensor, Tensor, Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        """One frame in, the answer about an earlier one out.
+
+        x (N, C), dt_s (N); chosen (N, R): 1 at how many frames ago that was; state: past of the
+        taps, memory, and what is kept of the R - 1 last frames (N, R - 1, `kept`).
+        """
+        past, memory, rows = state
+        x, past = self.taps.step(x, past, dt_s)
+        q, k, v, log_a, gate = self._project(x, dt_s)
+        newest = torch.cat([*(y.flatten(-2) for y in (q, k, v)), gate, log_a], dim=-1)
+        rows = torch.cat([newest[:, None], rows], dim=1)
+        *arrays, gate, log_a = rows.split([*[x.shape[-1]] * 4, self.heads], dim=-1)
+        q, k, v = (y.unflatten(-1, (self.heads, -1)) for y in arrays)
+        mixed, memory = retention.step_ahead(q, k, v, log_a, chosen, memory)
+        gate = (chosen[..., None] * gate).sum(1)
+        return self._leave(mixed, gate), (past, memory, rows[:, :-1])
+
+    @property
+    def kept(self) -> int:
+        """Numbers that `step_ahead` keeps of a frame."""
+        return 4 * self.out.in_features + self.heads
 
     def _project(self, x: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Queries, keys, values (..., H, d), logarithms of the gates (..., H), output gate."""

@@ -9,8 +9,10 @@ uncertainty across and along the ray.
 
 The same weights run over a whole clip looking both ways, over a whole clip looking back, or frame
 by frame with a state of fixed size (`step`), which gives what looking back gives. A live answer may
-come a few frames late; the facts say which mode is asked for (models/intake.py). A step in time of
-more than `GAP_S` parts what is before from what is after: so clips can follow each other in a row.
+come a few frames late: then the last block alone sees that many frames ahead, by the very product
+that looks both ways, cut off. The facts say which mode is asked for (models/intake.py). A step in
+time of more than `GAP_S` parts what is before from what is after: so clips can follow each other in
+a row.
 
 Source: retentive networks (Sun et al. 2023) and gated linear attention (Yang et al. 2024), put
 together for joints here; uncertainty as in poselift.metrics.uncertainty.
@@ -25,7 +27,7 @@ from torch import Tensor, nn
 
 from poselift.errors import InputError, ShapeError
 from poselift.models.config import JsonConfig
-from poselift.models.intake import BODY, FACTS, POINT
+from poselift.models.intake import BODY, DELAYS, FACTS, MODES, POINT
 from poselift.models.joints import JointAttention, hops
 from poselift.models.mixers import Retention
 
@@ -74,10 +76,14 @@ class Config(JsonConfig):
 
 
 class State(NamedTuple):
-    """What a stream remembers: past (L, N, 3, C), memory (L, N, H, d, d); N is people x parts."""
+    """What a stream remembers: past (L, N, 3, C), memory (L, N, H, d, d) and, of the last frames in
+    the last block, tokens (N, D, C) and what mixes them (N, D, 4 C + H); N is people x parts.
+    """
 
     past: Tensor
     memory: Tensor
+    tokens: Tensor
+    mixing: Tensor
 
 
 class River(nn.Module):
@@ -85,6 +91,7 @@ class River(nn.Module):
 
     part_of: Tensor
     gather: Tensor
+    late: Tensor
     frames = 27  # what a window is where work is counted; any length goes
 
     def __init__(self, config: Config | None = None) -> None:
@@ -106,37 +113,53 @@ class River(nn.Module):
         self.register_buffer("part_of", torch.tensor(PART_OF), persistent=False)
         share = F.one_hot(self.part_of, len(parts)).T.float()
         self.register_buffer("gather", share, persistent=False)
+        late = F.one_hot(torch.tensor([0, *DELAYS]), max(DELAYS) + 1).float()
+        self.register_buffer("late", late, persistent=False)  # of MODES
 
-    def forward(self, points: Tensor, facts: Tensor, dt_s: Tensor, causal: bool = False) -> Tensor:
+    def forward(
+        self, points: Tensor, facts: Tensor, dt_s: Tensor, ahead: int | None = None
+    ) -> Tensor:
         """Every frame's joints (B, T, 28, 5): metres from the pelvis in view axes, ln scales in m.
 
-        dt_s (B, T): seconds since the frame before, `intake.NEW_S` for a clip's first. Looking
-        back (`causal`), the answers come as late as the mode in the facts says.
+        dt_s (B, T): seconds since the frame before, `intake.NEW_S` for a clip's first. ahead: how
+        many frames ahead are seen, None: all; the mode in the facts must say the same.
         """
         x = self._embed(points, facts)
-        for block in self.blocks:
-            x = block(x, dt_s, causal)
-        return self._read(x)
+        *blocks, last = self._stack()
+        for block in blocks:
+            x = block(x, dt_s, None if ahead is None else 0)
+        return self._read(last(x, dt_s, ahead))
 
     def step(
         self, points: Tensor, facts: Tensor, dt_s: Tensor, state: State
     ) -> tuple[Tensor, State]:
-        """One frame: points (B, 28, 4), facts (B, FACTS), dt_s (B) to joints (B, 28, 5)."""
+        """One frame: points (B, 28, 4), facts (B, FACTS), dt_s (B) to joints (B, 28, 5).
+
+        The answer is about the frame as many frames ago as the mode in the facts says.
+        """
         x = self._embed(points[:, None], facts[:, None])
         past, memory = [], []
-        for number, block in enumerate(self.blocks):
-            assert isinstance(block, Block)
+        *blocks, last = self._stack()
+        for number, block in enumerate(blocks):
             x, (p, m) = block.step(x, dt_s, (state.past[number], state.memory[number]))
             past.append(p)
             memory.append(m)
-        return self._read(x)[:, 0], State(torch.stack(past), torch.stack(memory))
+        chosen = facts[:, -len(MODES) :] @ self.late
+        x, (p, m, *kept) = last.step_ahead(
+            x, dt_s, chosen, (state.past[-1], state.memory[-1], state.tokens, state.mixing)
+        )
+        return self._read(x)[:, 0], State(torch.stack([*past, p]), torch.stack([*memory, m]), *kept)
 
     def first_state(self, people: int = 1) -> State:
         """The state before the first frame."""
-        c, rows = self.config, people * len(PARTS)
-        each = c.width // c.heads
-        past = self.part.new_zeros(c.depth, rows, 3, c.width)
-        return State(past, self.part.new_zeros(c.depth, rows, c.heads, each, each))
+        c, rows, wait = self.config, people * len(PARTS), max(DELAYS)
+        each, mixing = c.width // c.heads, self._stack()[-1].time.kept
+        shapes = ((c.depth, rows, 3, c.width), (c.depth, rows, c.heads, each, each))
+        shapes = (*shapes, (rows, wait, c.width), (rows, wait, mixing))
+        return State(*(self.part.new_zeros(shape) for shape in shapes))
+
+    def _stack(self) -> "list[Block]":
+        return [block for block in self.blocks if isinstance(block, Block)]
 
     def _embed(self, points: Tensor, facts: Tensor) -> Tensor:
         if points.shape[2:] != (len(BODY), POINT):
@@ -168,12 +191,12 @@ class Block(nn.Module):
             nn.Linear(config.ratio * width, width),
         )
 
-    def forward(self, x: Tensor, dt_s: Tensor, causal: bool) -> Tensor:
+    def forward(self, x: Tensor, dt_s: Tensor, ahead: int | None) -> Tensor:
         """One block; dt_s (B, T)."""
         batch, frames, parts, width = x.shape
         x = x + self.parts(self.parts_norm(x))
         tracks = self.time_norm(x).transpose(1, 2).reshape(batch * parts, frames, width)
-        mixed = self.time(tracks, dt_s.repeat_interleave(parts, 0), causal)
+        mixed = self.time.mix(tracks, dt_s.repeat_interleave(parts, 0), ahead)
         x = x + mixed.view(batch, parts, frames, width).transpose(1, 2)
         return x + self.forward_part(self.norm(x))
 
@@ -186,3 +209,19 @@ class Block(nn.Module):
         mixed, state = self.time.step(tracks, dt_s.repeat_interleave(x.shape[2], 0), state)
         x = x + mixed.view(x.shape)
         return x + self.forward_part(self.norm(x)), state
+
+    def step_ahead(
+        self, x: Tensor, dt_s: Tensor, chosen: Tensor, state: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """One frame in, the answer about an earlier one out; see `Retention.step_ahead`."""
+        shape, parts = x.shape, x.shape[2]
+        past, memory, tokens, mixing = state
+        x = x + self.parts(self.parts_norm(x))
+        tracks = self.time_norm(x).flatten(0, 2)
+        dt_s, chosen = (each.repeat_interleave(parts, 0) for each in (dt_s, chosen))
+        mixed, (past, memory, mixing) = self.time.step_ahead(
+            tracks, dt_s, chosen, (past, memory, mixing)
+        )
+        tokens = torch.cat([x.flatten(0, 2)[:, None], tokens], dim=1)
+        x = ((chosen[..., None] * tokens).sum(1) + mixed).view(shape)
+        return x + self.forward_part(self.norm(x)), (past, memory, tokens[:, :-1], mixing)

@@ -1,7 +1,7 @@
 """The step of a streaming lifter: one frame and a memory in, joints and the next memory out."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -10,22 +10,21 @@ from poselift.geometry import Array
 from poselift.models import LIFTERS, info, weights_bytes, weights_record
 from poselift.models.lifter import session
 
-# Points (B, 28, 4), facts (B, FACTS), dt_s (B), past, memory, all of 32 bits, to joints
-# (B, 28, 5), past, memory; see poselift.models.river.
-Step = Callable[[Array, Array, Array, Array, Array], tuple[Array, Array, Array]]
+# Points (B, 28, 4), facts (B, FACTS), dt_s (B) and the arrays of the state, all of 32 bits, to
+# joints (B, 28, 5) and the next state; see poselift.models.river.
+Step = Callable[..., Sequence[Array]]
 
 
 @dataclass(frozen=True)
 class StepNetwork:
-    """A step with the shapes of one person's memory.
+    """A step with the shapes of one person's state.
 
     sha256 tells the weights apart; calibration: factors that make the scales of the uncertainty
     honest, across the ray and along it.
     """
 
     run: Step
-    past_shape: tuple[int, ...]
-    memory_shape: tuple[int, ...]
+    state_shapes: tuple[tuple[int, ...], ...]
     sha256: str
     calibration: tuple[float, float] = (1.0, 1.0)
 
@@ -46,12 +45,12 @@ def step_network(lifter: str, threads: int = 1) -> StepNetwork:
     given = graph.get_inputs()
     names = [each.name for each in given]
 
-    def run(*arrays: Array) -> tuple[Array, Array, Array]:
+    def run(*arrays: Array) -> Sequence[Array]:
         return graph.run(None, dict(zip(names, arrays, strict=True)))
 
-    past, memory = (tuple(map(_of_one, each.shape)) for each in given[3:])
+    shapes = tuple(tuple(map(_of_one, each.shape)) for each in given[3:])
     across, along = (weights_record(lifter) or {}).get("calibration", (1.0, 1.0))
-    return StepNetwork(run, past, memory, hashlib.sha256(content).hexdigest(), (across, along))
+    return StepNetwork(run, shapes, hashlib.sha256(content).hexdigest(), (across, along))
 
 
 def _of_one(side: int | str) -> int:

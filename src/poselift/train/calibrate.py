@@ -13,9 +13,8 @@ from scipy.special import gammaincinv
 from torch import nn
 
 from poselift.geometry import Array
-from poselift.models.intake import with_mode
 from poselift.train.batches import H36M, Motions, SynthConfig, generator
-from poselift.train.flow import FRAMES, clip_batch
+from poselift.train.flow import FRAMES, answers, clip_batch
 from poselift.train.noise import PRESETS
 
 LEVELS = (0.5, 0.9, 0.95)
@@ -27,13 +26,16 @@ def calibration(
     model: nn.Module,
     motions: Motions,
     synth: SynthConfig,
-    mode: str = "both ways",
+    ahead: int | None = None,
     *,
     clips: int = 96,
 ) -> tuple[float, float]:
-    """Factors of the lateral and the depth scale, from `clips` under each detector of `PRESETS`."""
+    """Factors of the lateral and the depth scale, from `clips` under each detector of `PRESETS`.
+
+    ahead: how many frames ahead the network sees, None: all.
+    """
     parts = [
-        _residuals(model, motions, synth.seen_as(noise), mode, clips, number)
+        _residuals(model, motions, synth.seen_as(noise), ahead, clips, number)
         for number, noise in enumerate(PRESETS.values())
     ]
     across, along = (np.concatenate(both) for both in zip(*parts, strict=True))
@@ -42,18 +44,20 @@ def calibration(
 
 @torch.no_grad()
 def _residuals(
-    model: nn.Module, motions: Motions, synth: SynthConfig, mode: str, count: int, number: int
+    model: nn.Module,
+    motions: Motions,
+    synth: SynthConfig,
+    ahead: int | None,
+    count: int,
+    number: int,
 ) -> tuple[Array, Array]:
     """Errors across and along the ray of all joints of H36M-17 but the root, in claimed scales."""
     across, along = [], []
     for index in range(-(-count // _CLIPS)):
         g = generator(_SEED, index, number, motions.device)
         clips = clip_batch(motions, min(count, _CLIPS), 3 * FRAMES, synth, g, plain=True)
-        late = 0 if mode == "both ways" else int(mode.split()[0])
-        facts = with_mode(clips.seen.facts, mode)
-        out = model(clips.seen.points, facts, clips.dt_s, mode != "both ways")
-        out, target = out[:, late:], clips.joints_m[:, : out.shape[1] - late]
-        error = (out[..., :3] - out[:, :, :1, :3] - target)[:, :, 1 : len(H36M)]
+        out = answers(model, clips, ahead)
+        error = (out[..., :3] - out[:, :, :1, :3] - clips.joints_m)[:, :, 1 : len(H36M)]
         scale = out[:, :, 1 : len(H36M), 3:].exp()
         across.append((error[..., :2].norm(dim=-1) / scale[..., 0]).flatten())
         along.append((error[..., 2].abs() / scale[..., 1]).flatten())

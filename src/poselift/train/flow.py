@@ -4,6 +4,7 @@ Losses are those of docs/river.md: place and place but for size in view axes, ve
 axes per second, and the scales of the uncertainty on residuals that they cannot change.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
@@ -12,10 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from poselift.camera import GUESSED_FOCAL
+from poselift.errors import InputError
 from poselift.models.intake import (
     BODY,
     DELAYS,
     LEAST_CONFIDENCE,
+    MODES,
     NEW_S,
     Intake,
     Known,
@@ -40,7 +43,7 @@ LAYOUTS = {
     **{"coco17": 0.4, "halpe26": 0.15, "mediapipe33": 0.15, "body25": 0.08},
     **{"h36m17": 0.1, "mpii16": 0.04, "random": 0.08},
 }
-LOOKS_BOTH_WAYS = 0.55  # share of steps; the others look back
+LOOKS_BOTH_WAYS = 0.55  # share of steps; the others are live
 DELAY_WEIGHTS = (0.4, 0.15, 0.3, 0.15)  # of DELAYS
 HEIGHT_KNOWN, UP_KNOWN, UP_DEG = 0.25, 0.3, 3.0
 # Stature over thigh + shank + pelvis-thorax + thorax-vertex: mean of the table of bodies.
@@ -59,38 +62,43 @@ class Clips:
 
 
 class Flow:
-    """The lesson of `river`."""
+    """The lesson of `river`.
 
-    def __init__(self, bf16: bool) -> None:
-        self.bf16 = bf16
+    lengths: (share of the run, frames of a clip from there on). Raises InputError.
+    """
+
+    def __init__(self, bf16: bool, lengths: Sequence[tuple[float, int]] = LENGTHS) -> None:
+        self.bf16, self.lengths = bf16, lengths
+        shares, frames = zip(*lengths, strict=True)
+        if shares[0] != 0 or sorted(shares) != [*shares] or not max(shares) <= 1 or min(frames) < 2:
+            expected = "shares that rise from 0 to at most 1, each with 2 or more frames"
+            raise InputError("lengths of clips", expected=expected, found=lengths)
 
     def loss(self, model: nn.Module, source: Source, g: torch.Generator, progress: float) -> Tensor:
         """A batch in one mode; the length of its clips goes by `progress`."""
-        frames = [length for start, length in LENGTHS if progress >= start][-1]
+        frames = [length for start, length in self.lengths if progress >= start][-1]
         with torch.no_grad():
             count = max(1, source.windows * FRAMES // frames)
             clips = clip_batch(source.motions, count, frames, source.synth, g)
-        back = bool(uniform((), 0, 1, g) >= LOOKS_BOTH_WAYS)
-        delay = DELAYS[int(choice(DELAY_WEIGHTS, 1, g))] if back else 0
-        delay = delay if delay < frames // 2 else 0  # short clips have no time for long ones
-        facts = with_mode(clips.seen.facts, mode_of(back, delay))
+        live = bool(uniform((), 0, 1, g) >= LOOKS_BOTH_WAYS)
+        ahead = DELAYS[int(choice(DELAY_WEIGHTS, 1, g))] if live else None
         with torch.autocast(g.device.type, torch.bfloat16, enabled=self.bf16):
-            out = model(clips.seen.points, facts, clips.dt_s, back)
-        return loss(out, clips, delay)
+            out = answers(model, clips, ahead)
+        return loss(out, clips)
 
     def error_m(self, model: nn.Module, source: Source, g: torch.Generator) -> float:
         """MPJPE looking both ways."""
         count = max(1, source.windows // 9)
         clips = clip_batch(source.motions, count, 3 * FRAMES, source.synth, g, plain=True)
-        facts = with_mode(clips.seen.facts, mode_of(False, 0))
-        guess = model(clips.seen.points, facts, clips.dt_s, False)[..., :3]
+        guess = answers(model, clips, None)[..., :3]
         error = (guess - guess[:, :, :1] - clips.joints_m)[:, :, : len(H36M)]
         return float(error.norm(dim=-1).mean())
 
 
-def mode_of(back: bool, delay: int) -> str:
-    """The mode's name."""
-    return f"{delay} late" if back else "both ways"
+def answers(model: nn.Module, clips: Clips, ahead: int | None) -> Tensor:
+    """The network's answers (B, T, 28, 5), seeing so many frames ahead, None: all."""
+    mode = MODES[0] if ahead is None else f"{ahead} late"
+    return model(clips.seen.points, with_mode(clips.seen.facts, mode), clips.dt_s, ahead)
 
 
 def clip_batch(
@@ -124,11 +132,9 @@ def clip_batch(
     return Clips(seen, dt_s, seen.to_view(joints))
 
 
-def loss(out: Tensor, clips: Clips, delay: int) -> Tensor:
-    """Of answers (B, T, 28, 5) that come `delay` frames late."""
-    frames = out.shape[1] - delay
-    out, target = out[:, delay:], clips.joints_m[:, :frames]
-    guess = out[..., :3]
+def loss(out: Tensor, clips: Clips) -> Tensor:
+    """Of answers (B, T, 28, 5)."""
+    guess, target = out[..., :3], clips.joints_m
     weight = torch.full((len(BODY),), FACE_AND_FEET, device=out.device)
     weight[: len(H36M)] = 1
     weight = weight / weight.sum()
@@ -137,8 +143,7 @@ def loss(out: Tensor, clips: Clips, delay: int) -> Tensor:
     size = (guess * target).sum((-1, -2)) / guess.square().sum((-1, -2)).clamp_min(1e-6)
     resized = guess * size.detach()[..., None, None] - target
     size_free = (resized.norm(dim=-1) * weight).sum(-1).mean()
-    turn = clips.seen.R_camera_to_view[:, :frames]
-    moved = (error @ turn).diff(dim=1) / clips.dt_s[:, 1:frames, None, None]
+    moved = (error @ clips.seen.R_camera_to_view).diff(dim=1) / clips.dt_s[:, 1:, None, None]
     velocity = (moved.norm(dim=-1) * weight).sum(-1).mean()
     across = error[..., :2].detach().norm(dim=-1)
     along = error[..., 2].detach().abs()

@@ -14,8 +14,7 @@ from poselift.streaming import Stream, StreamOptions
 class LiveLifter:
     """A lifter whose poses come `delay` frames late; called as `Lifter` is.
 
-    Frames are given one by one. The last poses are those of `Stream.flush`, which shows the network
-    the last frame again.
+    Frames are given one by one. The last poses are those of `Stream.flush`.
     """
 
     def __init__(self, network: StepNetwork, info: LifterInfo, delay: int) -> None:

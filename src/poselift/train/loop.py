@@ -20,7 +20,7 @@ from poselift.models import build, info
 from poselift.models.network import Network
 from poselift.train import checkpoint
 from poselift.train.batches import Motions, SynthConfig, generator, make_batch
-from poselift.train.flow import Flow
+from poselift.train.flow import LENGTHS, Flow
 from poselift.train.lessons import Lesson, Source, Windows
 from poselift.train.pack import Pack, read_pack
 
@@ -50,6 +50,9 @@ class TrainConfig:
     bf16: bool = True
     compiled: bool = False  # the network's blocks, for speed: some minutes to begin with
     start_from: str | None = None  # folder of a finished run whose averaged weights come first
+    lengths: tuple[tuple[float, int], ...] = (
+        LENGTHS  # `river`: from which share on, frames of clips
+    )
     synth: SynthConfig = field(default_factory=SynthConfig)
     network: dict[str, Any] = field(default_factory=dict)
 
@@ -135,7 +138,7 @@ class Run:
         started = saved = time.monotonic()
         first, validation = self.step, None
         while self.step < self.config.steps:
-            loss = self._train_step()
+            loss = self.train_step()
             if self.step % self.config.validate_every == 0 or self.step == self.config.steps:
                 validation = self._validate(float(loss))
             now = time.monotonic()
@@ -158,7 +161,8 @@ class Run:
                 break
         self.save()
 
-    def _train_step(self) -> Tensor:
+    def train_step(self) -> Tensor:
+        """One step; its loss."""
         config = self.config
         self.model.train()
         progress = self.step / config.steps
@@ -243,7 +247,9 @@ class Run:
 def lesson(config: TrainConfig) -> Lesson:
     """How the lifter of a run is taught."""
     gives = info(config.lifter).gives
-    return Flow(config.bf16) if gives == "stream" else Windows(gives == "all", config.bf16)
+    if gives == "stream":
+        return Flow(config.bf16, config.lengths)
+    return Windows(gives == "all", config.bf16)
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

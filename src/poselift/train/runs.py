@@ -124,8 +124,8 @@ def export_river(
     """Write the graph for whole clips looking both ways, and the step of a stream.
 
     `offline`: points (B, T, 28, 4), facts (B, T, FACTS), dt_s (B, T) to joints (B, T, 28, 5), any B
-    and T. `step`: points (B, 28, 4), facts (B, FACTS), dt_s (B) and the state past (L, 17 B, 3, C),
-    memory (L, 17 B, H, d, d) to joints (B, 28, 5), past_out, memory_out; zeros are the first state.
+    and T. `step`: points (B, 28, 4), facts (B, FACTS), dt_s (B) and the arrays of `river.State` to
+    joints (B, 28, 5) and the next state, past_out and so on; zeros are the first state.
     Raises WeightsError, OutputError.
     """
     batch, frames = Dim("batch"), Dim("frames")
@@ -141,14 +141,16 @@ def export_river(
         metadata={"name": record.name, "graph": "offline"},
     )
     rows = Dim("batch") * len(PARTS)
+    axes = {name: {0: batch} for name in ("points", "facts", "dt_s")}
+    axes |= {"past": {1: rows}, "memory": {1: rows}, "tokens": {0: rows}, "mixing": {0: rows}}
     example, *probes = [moments(model, people) for people in (2, 1, 5)]
     live = export_onnx(
         _Step(model),
         example,
         step,
         half=half,
-        outputs=("joints", "past_out", "memory_out"),
-        axes={name: {1: rows} if name in State._fields else {0: batch} for name in example},
+        outputs=("joints", *(f"{name}_out" for name in State._fields)),
+        axes=axes,
         probes=probes,
         metadata={"name": record.name, "graph": "step"},
     )
@@ -161,7 +163,7 @@ class _BothWays(torch.nn.Module):
         self.model = model
 
     def forward(self, points: Tensor, facts: Tensor, dt_s: Tensor) -> Tensor:
-        return self.model(points, facts, dt_s, causal=False)
+        return self.model(points, facts, dt_s)
 
 
 class _Step(torch.nn.Module):
@@ -170,9 +172,17 @@ class _Step(torch.nn.Module):
         self.model = model
 
     def forward(
-        self, points: Tensor, facts: Tensor, dt_s: Tensor, past: Tensor, memory: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        joints, state = self.model.step(points, facts, dt_s, State(past, memory))
+        self,
+        points: Tensor,
+        facts: Tensor,
+        dt_s: Tensor,
+        past: Tensor,
+        memory: Tensor,
+        tokens: Tensor,
+        mixing: Tensor,
+    ) -> tuple[Tensor, ...]:
+        state = State(past, memory, tokens, mixing)
+        joints, state = self.model.step(points, facts, dt_s, state)
         return joints, *state
 
 

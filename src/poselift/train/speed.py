@@ -1,6 +1,8 @@
-"""How many frames per second the synthesis makes, complete with bodies, cameras and detectors."""
+"""How fast training is: frames per second of the synthesis, and seconds of a step."""
 
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -8,9 +10,11 @@ import torch
 from poselift.train.batches import Motions, SynthConfig, generator, make_batch
 from poselift.train.bodies import body_table
 from poselift.train.flesh import BONE_SOURCE, ROTATIONS
+from poselift.train.loop import Run, TrainConfig
 from poselift.train.pack import Pack
 
 _FRAMES = 3000
+_TIMED_STEPS = 8
 
 
 def random_pack() -> Pack:
@@ -68,3 +72,18 @@ def synthesis_rate(
         make(steps)
         steps += 1
     return steps * batch * frames / (time.perf_counter() - started)
+
+
+def step_s(config: TrainConfig, pack: Pack, device: torch.device) -> float:
+    """Seconds of a training step, without validation; the first two do not count.
+
+    On a CPU the computing time of this process, which other work on the machine does not add to.
+    """
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(config, pack, Path(folder), device)
+        for number in range(_TIMED_STEPS + 2):
+            if number == 2:
+                started = clock()
+            run.train_step().item()
+    return (clock() - started) / _TIMED_STEPS

@@ -6,6 +6,7 @@ stopped at any time and spread over processes with `only`. Their results are jud
 `judge.judge_runs` under the variant's name.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from poselift.train.evolve import EvolveConfig
 from poselift.train.loop import Report, Run, TrainConfig
 from poselift.train.noise import NoiseConfig
 from poselift.train.pack import Pack
+from poselift.train.speed import step_s
 
 # Small enough for two CPU cores in minutes: a Strided Transformer of 27 frames, 0.5 M parameters.
 _SMALL = {"width": 96, "hidden": 192, "layers": 2, "heads": 4}
@@ -36,6 +38,7 @@ class Variant:
     synth: SynthConfig = field(default_factory=SynthConfig)
     network: dict[str, Any] = field(default_factory=dict)
     changes: dict[str, Any] = field(default_factory=dict)  # of TrainConfig
+    seeds: int = 1
 
     def config(self, seed: int, steps: int, batch: int) -> TrainConfig:
         """The training configuration of one seed."""
@@ -53,19 +56,22 @@ class Variant:
 
 @dataclass(frozen=True)
 class Study:
-    """Variants that are compared, and how long each is trained."""
+    """Variants that are compared, and how long each is trained.
+
+    minutes: instead of `steps`, as many as fit into so much computing time of one thread.
+    """
 
     name: str
     question: str
     steps: int
     batch: int
-    seeds: int
     variants: tuple[Variant, ...]
+    minutes: float | None = None
     tracks: tuple[str, ...] = ("clean", "real", "hard", "rendered", "cross-corpus")
 
 
 def _small(name: str, meaning: str, synth: SynthConfig) -> Variant:
-    return Variant(f"small/{name}", meaning, "strided-27", synth, _SMALL)
+    return Variant(f"small/{name}", meaning, "strided-27", synth, _SMALL, seeds=2)
 
 
 _PLAIN = SynthConfig()
@@ -75,7 +81,6 @@ _DATA = Study(
     "What do bodies, evolution and the calibrated detector bring?",
     steps=2000,
     batch=128,
-    seeds=2,
     variants=(
         _small("base", "bodies, calibrated detector, no evolution", _PLAIN),
         _small(
@@ -106,7 +111,6 @@ _MIXERS = Study(
     "Do recurrent layers help?",
     steps=1500,
     batch=32,
-    seeds=1,
     variants=(
         _mixer("attention", "attention, both ways", mixer="attention"),
         _mixer("lstm", "LSTM, both ways", mixer="lstm"),
@@ -120,33 +124,52 @@ _MIXERS = Study(
 )
 
 
-def _lifter(name: str, meaning: str = "", evolved: bool = False, **changes: Any) -> Variant:
+def _lifter(
+    name: str, meaning: str = "", *, evolved: bool = False, seeds: int = 1, **changes: Any
+) -> Variant:
     synth = _EVOLVED if evolved else _PLAIN
     label = f"{name}/evolved" if evolved else name
-    return Variant(label, meaning or info(name).citation, name, synth, {}, changes)
+    return Variant(label, meaning or info(name).citation, name, synth, {}, changes, seeds)
 
 
+# An answer for every frame of a window, and the dearest of all: a quarter of the windows.
+_MIXSTE = _lifter(
+    "mixste-27-narrow", "MixSTE at a quarter of its width", rate=5e-4, batch=32, compiled=True
+)
 _SURVEY = Study(
     "survey",
     "The survey's systems, trained alike: same data, same number of windows",
     steps=2000,
     batch=128,
-    seeds=1,
     variants=(
-        _lifter("semgcn"),
-        _lifter("semgcn-nonlocal"),
-        _lifter("cascade-2x2"),
-        _lifter("cascade-2x2", "the same on evolved motion", evolved=True),
-        _lifter("srnet-1"),
-        _lifter("tcn-1"),
+        _lifter("semgcn", seeds=3),
+        _lifter("semgcn-nonlocal", seeds=3),
+        _lifter("cascade-2x2", seeds=3),
+        _lifter("cascade-2x2", "the same on evolved motion", evolved=True, seeds=3),
+        _lifter("srnet-1", seeds=3),
+        _lifter("tcn-1", seeds=3),
         _lifter("tcn-27"),
         _lifter("srnet-27"),
         _lifter("strided-27"),
         _lifter("dgnet-27"),
-        _lifter("mixste-27-narrow", "MixSTE at a quarter of its width", rate=5e-4),
+        _MIXSTE,
     ),
 )
-STUDIES = {study.name: study for study in (_DATA, _SURVEY, _MIXERS)}
+_TIME = Study(
+    "time",
+    "The survey's systems and ours, each trained for five minutes of one CPU core",
+    steps=2000,
+    batch=128,
+    minutes=5,
+    variants=(
+        *(_lifter(name) for name in ("semgcn", "semgcn-nonlocal", "cascade-2x2", "srnet-1")),
+        *(_lifter(name) for name in ("tcn-1", "tcn-27", "srnet-27", "strided-27", "dgnet-27")),
+        _lifter("mixste-27-narrow", rate=5e-4, batch=32),
+        _lifter("river-nano", rate=2e-3, batch=32),
+    ),
+    tracks=("clean", "real", "rendered"),
+)
+STUDIES = {study.name: study for study in (_DATA, _SURVEY, _TIME, _MIXERS)}
 
 
 def study_named(name: str) -> Study:
@@ -180,16 +203,31 @@ def train_study(
     for name in only:
         if name not in names:
             raise UnknownNameError(f"variant of {study.name}", name, names)
+    device = device or torch.device("cpu")
     runs: dict[str, list[Path]] = {}
-    for seed in range(study.seeds) if seeds is None else seeds:
-        for variant in study.variants:
-            if only and variant.name not in only:
-                continue
+    for variant in study.variants:
+        if only and variant.name not in only:
+            continue
+        for seed in range(variant.seeds) if seeds is None else seeds:
             path = folder(out, variant, seed)
             config = variant.config(seed, steps or study.steps, study.batch)
-            Run(config, pack, path, device or torch.device("cpu")).run(report)
+            if study.minutes and not steps:
+                config = _for_minutes(config, study.minutes, pack, path, device)
+            Run(config, pack, path, device).run(report)
             runs.setdefault(variant.name, []).append(path)
     return runs
+
+
+def _for_minutes(
+    config: TrainConfig, minutes: float, pack: Pack, path: Path, device: torch.device
+) -> TrainConfig:
+    """The configuration with as many steps as fit; a run that was begun keeps its number."""
+    begun = path / "config.json"
+    if begun.is_file():
+        steps = json.loads(begun.read_text())["steps"]
+    else:
+        steps = max(10, round(60 * minutes / step_s(config, pack, device)))
+    return replace(config, steps=steps, validate_every=max(1, steps // 10))
 
 
 def as_study(study: Study, results: Results) -> Results:
