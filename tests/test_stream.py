@@ -52,14 +52,17 @@ def network(river) -> StepNetwork:
         joints, state = river.step(points, facts, dt_s, State(*state))
         return joints.numpy(), *(each.numpy() for each in state)
 
-    shapes = tuple(tuple(each.shape) for each in river.first_state())
-    return StepNetwork(run, shapes, "a" * 64, (1.5, 2.0))
+    def first_state(people):
+        return tuple(each.numpy() for each in river.first_state(people))
+
+    return StepNetwork(run, first_state, "a" * 64, (1.5, 2.0))
 
 
 @pytest.fixture(scope="module")
 def made(network):
     """A stream of the small network, by options."""
-    return lambda **options: Stream(network, StreamOptions(**{"size_px": SIZE} | options))
+    usual = {"size_px": SIZE, "flip": False}
+    return lambda **options: Stream(network, StreamOptions(**usual | options))
 
 
 def motion(time_s: np.ndarray, period_s: float = 2.0, joints: int = 17) -> np.ndarray:
@@ -98,7 +101,8 @@ def at_once(river: River, live: Stream, xy_px, time_s, confidence=None):
     rays, sure = rays[last], sure[last]
     dt_s = np.diff(time_s, prepend=-np.inf)
     dt_s[dt_s > GAP_S] = NEW_S
-    seen, _ = intake(rays, sure, dt_s, live._known)
+    known = replace(live._known, up=live._known.up[0])
+    seen, _ = intake(rays, sure, dt_s, known)
     given = (seen.points, with_mode(seen.facts, f"{live.options.delay} late"), dt_s)
     given = (torch.from_numpy(x).float()[None] for x in given)
     out = river(*given, live.options.delay)[0].double().numpy()
@@ -131,6 +135,20 @@ def test_a_stream_gives_what_the_whole_clip_gives(river, made, delay, camera):
         np.testing.assert_allclose(found[n].xyz_m, expected[n - delay], atol=1e-5, rtol=0)
 
 
+def test_two_looks_are_the_mean_of_one_and_of_the_one_in_the_mirror(made):
+    time_s, told = even(20), {"delay": 2, "height_m": 1.8, "camera": CAMERA}
+    xy = motion(time_s)
+    both = answers(made(**told, flip=True, up=(0.1, -2.0, 0.1)), xy, time_s)[-1]
+    one = answers(made(**told, up=(0.1, -2.0, 0.1)), xy, time_s)[-1]
+    swapped = xy[:, skeleton("coco17").mirror]
+    swapped[..., 0] = 2 * CAMERA.K[0, 2] - swapped[..., 0]
+    other = answers(made(**told, up=(-0.1, -2.0, 0.1)), swapped, time_s)[-1]
+    turned = other.xyz_m[BODY.mirror] * [-1, 1, 1]
+    np.testing.assert_allclose(both.xyz_m, (one.xyz_m + turned) / 2, atol=1e-5, rtol=0)
+    scales = np.sqrt(one.scale_m * other.scale_m[BODY.mirror])
+    np.testing.assert_allclose(both.scale_m, scales, rtol=1e-4)
+
+
 def test_a_pose_tells_where_how_sure_and_of_when(river, made):
     time_s, sure = even(20), np.ones((20, 17))
     live = made(delay=2, person=7, smooth_depth_hz=None)
@@ -156,10 +174,10 @@ def perfect(xyz_m: np.ndarray, turns: list[np.ndarray]) -> StepNetwork:
 
     def run(points, facts, dt_s, memory):
         answer = np.full((1, 28, 5), -3.0, np.float32)
-        answer[0, :, :3] = xyz_m @ turns[0].T
+        answer[0, :, :3] = xyz_m @ turns[0][0].T
         return answer, memory
 
-    return StepNetwork(run, ((1,),), "b" * 64)
+    return StepNetwork(run, lambda people: (np.zeros(1),), "b" * 64)
 
 
 def test_the_root_is_where_the_person_stands(monkeypatch):
@@ -176,7 +194,8 @@ def test_the_root_is_where_the_person_stands(monkeypatch):
         return seen, followed
 
     monkeypatch.setattr(streaming, "intake", watched)
-    live = Stream(perfect(body, turns), StreamOptions(delay=0, camera=BENT, skeleton="body28"))
+    options = StreamOptions(delay=0, camera=BENT, skeleton="body28", flip=False)
+    live = Stream(perfect(body, turns), options)
     xy = BENT.camera_to_image(body + root)
     pose = live(xy, 0.0)
     np.testing.assert_allclose(pose.xyz_m, body, atol=1e-6)

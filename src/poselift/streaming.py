@@ -9,8 +9,8 @@ import io
 import json
 import zipfile
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -30,6 +30,7 @@ from poselift.models.intake import (
     Known,
     columns,
     intake,
+    mirrored,
     told,
     with_mode,
 )
@@ -86,6 +87,7 @@ class StreamOptions:
     camera: Camera | None = None  # None: guessed from the image size
     height_m: float | None = None  # how tall the person is, if known
     up: tuple[float, float, float] | None = None  # against gravity in camera axes, if known
+    flip: bool = True  # average with the mirrored person: half as long again, a little less error
     smooth_depth_hz: float | None = DEPTH_CUTOFF_HZ  # causal filter of the distance; None: raw
     late: Late = "error"  # "drop": frames that are not later than the last one are left out
     threads: int = 1
@@ -106,9 +108,11 @@ class StreamOptions:
             raise InputError("smooth_depth_hz", expected=expected, found=self.smooth_depth_hz)
 
     def known(self, camera: Camera) -> Known:
-        """What the network is told of one frame."""
+        """What the network is told of one frame, of each look at it."""
         centres = skeleton(self.skeleton).kind == "joints"
-        return told(camera.known, centres, self.height_m, self.up)
+        known = told(camera.known, centres, self.height_m, self.up)
+        looks = (known, known.mirrored()) if self.flip else (known,)
+        return replace(known, up=np.stack([look.up for look in looks]))
 
 
 def stream(lifter: str = "river", **options: Any) -> "Stream":
@@ -126,7 +130,7 @@ def stream(lifter: str = "river", **options: Any) -> "Stream":
 
 
 class _Frame(NamedTuple):
-    """A frame whose pose is still to come; see `intake` for the arrays."""
+    """A frame whose pose is still to come; see `intake` for the arrays. Rotations of each look."""
 
     time_s: float
     rays: Array
@@ -163,7 +167,7 @@ class Stream:
     def _nothing(self) -> _Memory:
         """As before the first frame."""
         return _Memory(
-            state=tuple(np.zeros(shape, np.float32) for shape in self._network.state_shapes),
+            state=self._network.first_state(2 if self.options.flip else 1),
             depth=OneEuro(self.options.smooth_depth_hz or DEPTH_CUTOFF_HZ),
             rays=np.full((len(BODY), 2), np.nan),
             confidence=np.zeros(len(BODY)),
@@ -237,22 +241,35 @@ class Stream:
 
     def _step(self, frame: _Frame, shown: tuple[Array, Array], step_s: float) -> Pose | None:
         """Run the network on what it is shown of a frame, rays and confidence; the pose due."""
-        now, dt_s = self._now, np.array([step_s])
-        rays, confidence = (array[None] for array in shown)
+        now = self._now
+        rays, confidence = (
+            np.stack(looks)[:, None] for looks in zip(*self._looks(*shown), strict=True)
+        )
+        dt_s = np.full((len(rays), 1), step_s)
         seen, now.followed = intake(rays, confidence, dt_s, self._known, now.followed)
         given = (seen.points, with_mode(seen.facts, self._mode), dt_s)
-        given = (array.astype(np.float32) for array in given)
+        given = (array[:, 0].astype(np.float32) for array in given)
         joints, *state = self._network.run(*given, *now.state)
         now.state = tuple(state)
-        now.waiting.append(frame._replace(R_camera_to_view=seen.R_camera_to_view[0]))
+        now.waiting.append(frame._replace(R_camera_to_view=seen.R_camera_to_view[:, 0]))
         if len(now.waiting) <= self.options.delay:
             return None
-        return self._pose(joints[0].astype(np.float64), now.waiting.popleft())
+        return self._pose(joints.astype(np.float64), now.waiting.popleft())
+
+    def _looks(self, rays: Array, confidence: Array) -> Iterator[tuple[Array, Array]]:
+        """The person, and the person in a mirror."""
+        yield rays, confidence
+        if self.options.flip:
+            yield mirrored(rays), confidence[BODY.mirror]
 
     def _pose(self, joints: Array, frame: _Frame) -> Pose:
-        """The network's answer (28, 5) about a frame, in view axes of that frame."""
-        scale = claimed_scale_m(joints[:, 3:], self._network.calibration)
-        xyz_m = (joints[:, :3] - joints[0, :3]) @ frame.R_camera_to_view
+        """The network's answers (looks, 28, 5) about a frame, in the views of that frame."""
+        xyz_m = (joints[..., :3] - joints[:, :1, :3]) @ frame.R_camera_to_view
+        log_scale = joints[..., 3:]
+        if self.options.flip:
+            xyz_m[1], log_scale[1] = mirrored(xyz_m[1]), log_scale[1, BODY.mirror]
+        xyz_m = xyz_m.mean(0)
+        scale = claimed_scale_m(log_scale.mean(0), self._network.calibration)
         weight = sure_weight(frame.confidence, laplace_sd(scale))
         root = self._placed(root_on_rays_m(xyz_m[None], frame.rays[None], weight[None])[0], frame)
         return Pose(xyz_m, scale, root, frame.time_s, BODY, self.options.person)
@@ -308,7 +325,7 @@ class Stream:
         self._now = _unpacked(arrays, self._nothing().depth)
 
 
-_UNTURNED = np.eye(3)
+_UNTURNED = np.eye(3)  # of a frame that the network has not seen yet
 _FREE = {"lifter", "late", "threads"}  # options that change no number
 
 

@@ -46,6 +46,9 @@ def add_all(verbs: Any) -> None:
     parser.add_argument("--model", default="river", help="a lifter that streams, or its weights")
     parser.add_argument("--fov", type=float, metavar="DEG", help="horizontal field of view")
     parser.add_argument("--height", type=float, metavar="M", help="how tall the person is")
+    parser.add_argument(
+        "--no-flip", dest="flip", action="store_false", help="quicker, a little less exact"
+    )
     parser.add_argument("--strict", action="store_true", help="end at the first bad line")
 
 
@@ -83,6 +86,7 @@ class _People:
             "skeleton": args.layout,
             "delay": args.delay,
             "height_m": args.height,
+            "flip": args.flip,
         }
         self._lifter = args.model
         self._streams: dict[int, Stream] = {}

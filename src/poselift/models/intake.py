@@ -8,7 +8,7 @@ tensors alike (array API), so that training and the product run the same lines.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -56,6 +56,12 @@ class Known:
     height_m: Array
     up: Array
 
+    def mirrored(self) -> "Known":
+        """The same of the person in a mirror."""
+        xp = array_namespace(self.up)
+        up = xp.concat([-self.up[..., :1], self.up[..., 1:]], axis=-1)
+        return replace(self, up=up)
+
 
 def told(camera: bool, centres: bool, height_m: float | None, up: Sequence[float] | None) -> Known:
     """What is known of all frames of a clip, as arrays for T of any length."""
@@ -66,6 +72,13 @@ def told(camera: bool, centres: bool, height_m: float | None, up: Sequence[float
         height_m=np.array([np.nan if height_m is None else height_m]),
         up=(above / np.linalg.norm(above))[None],
     )
+
+
+def mirrored(points: Array) -> Array:
+    """Points of body28 (..., 28, C) as in a mirror: left is right, and the first axis turned."""
+    xp = array_namespace(points)
+    swapped = points[..., BODY.mirror, :]
+    return xp.concat([-swapped[..., :1], swapped[..., 1:]], axis=-1)
 
 
 @dataclass(frozen=True)

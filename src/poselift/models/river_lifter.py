@@ -26,6 +26,7 @@ from poselift.models.intake import (
     Known,
     columns,
     intake,
+    mirrored,
     told,
     with_mode,
 )
@@ -36,7 +37,6 @@ from poselift.poses import Poses2D, Poses3D
 # axes and the logarithms of the lateral and the depth scale; see poselift.models.river.
 Run = Callable[[Array, Array, Array], Array]
 LOG_SCALES = (-6.0, 1.0)  # what the network was taught
-_MIRROR = np.array([-1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -168,12 +168,11 @@ class RiverLifter:
         joints = self._answers(seen, dt_s, progress, share=0)
         xyz, scales = self._in_camera(seen, joints)
         if self.options.flip:
-            twin = Known(known.camera, known.centres, known.height_m, known.up * _MIRROR)
-            mirrored = _mirrored(rays, _MIRROR[:2])
-            seen = intake(mirrored, confidence[:, BODY.mirror], dt_s, twin)[0]
+            twin = confidence[:, BODY.mirror], dt_s, known.mirrored()
+            seen = intake(mirrored(rays), *twin)[0]
             joints = self._answers(seen, dt_s, progress, share=1)
             other, theirs = self._in_camera(seen, joints)
-            xyz = (xyz + _mirrored(other, _MIRROR)) / 2
+            xyz = (xyz + mirrored(other)) / 2
             scales = (scales + theirs[:, BODY.mirror]) / 2
         return xyz, claimed_scale_m(scales, self.calibration)
 
@@ -235,8 +234,3 @@ def claimed_scale_m(log_scales: Array, calibration: tuple[float, float]) -> Arra
     scale = np.exp(log_scales.clip(*LOG_SCALES)) * calibration
     scale[..., 0, :] = np.nan
     return scale
-
-
-def _mirrored(joints: Array, signs: Array) -> Array:
-    """Joints (T, 28, C) as in a mirror."""
-    return joints[:, BODY.mirror] * signs

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
+
 from poselift.errors import InputError
 from poselift.geometry import Array
 from poselift.models import LIFTERS, info, weights_bytes, weights_record
@@ -17,14 +19,14 @@ Step = Callable[..., Sequence[Array]]
 
 @dataclass(frozen=True)
 class StepNetwork:
-    """A step with the shapes of one person's state.
+    """A step with the state before the first frame, of so many people.
 
     sha256 tells the weights apart; calibration: factors that make the scales of the uncertainty
     honest, across the ray and along it.
     """
 
     run: Step
-    state_shapes: tuple[tuple[int, ...], ...]
+    first_state: Callable[[int], tuple[Array, ...]]
     sha256: str
     calibration: tuple[float, float] = (1.0, 1.0)
 
@@ -48,11 +50,14 @@ def step_network(lifter: str, threads: int = 1) -> StepNetwork:
     def run(*arrays: Array) -> Sequence[Array]:
         return graph.run(None, dict(zip(names, arrays, strict=True)))
 
-    shapes = tuple(tuple(map(_of_one, each.shape)) for each in given[3:])
+    def first_state(people: int) -> tuple[Array, ...]:
+        shapes = ([_length(side, people) for side in each.shape] for each in given[3:])
+        return tuple(np.zeros(shape, dtype=np.float32) for shape in shapes)
+
     across, along = (weights_record(lifter) or {}).get("calibration", (1.0, 1.0))
-    return StepNetwork(run, shapes, hashlib.sha256(content).hexdigest(), (across, along))
+    return StepNetwork(run, first_state, hashlib.sha256(content).hexdigest(), (across, along))
 
 
-def _of_one(side: int | str) -> int:
-    """Length of an axis for one person; those that grow with the batch are called "17*batch"."""
-    return side if isinstance(side, int) else int(side.partition("*")[0])
+def _length(side: int | str, people: int) -> int:
+    """Length of an axis; those that grow with the people are called "17*batch"."""
+    return side if isinstance(side, int) else people * int(side.partition("*")[0])

@@ -82,9 +82,10 @@ def ms_per_frame_of_clip(run: RiverRun) -> float:
 
 def ms_per_step(network: StepNetwork) -> float:
     """The same of one frame of a stream."""
-    shapes = ((1, len(BODY), POINT), (1, FACTS), (1,), *network.state_shapes)
+    shapes = ((1, len(BODY), POINT), (1, FACTS), (1,))
     given = [np.zeros(shape, dtype=np.float32) for shape in shapes]
-    return _fastest_ms(lambda: network.run(*given))
+    state = network.first_state(1)
+    return _fastest_ms(lambda: network.run(*given, *state))
 
 
 def _fastest_ms(work: Callable[[], object]) -> float:

@@ -24,6 +24,7 @@ from poselift.models.intake import (
     Known,
     columns,
     intake,
+    mirrored,
     with_mode,
 )
 from poselift.skeleton import skeleton
@@ -121,7 +122,7 @@ def clip_batch(
     joints = scene.joints_m - scene.joints_m[:, :, :1]
     up, height = _told(scene, plain, g)
     flip = uniform((batch, 1, 1, 1), 0, 1, g) < 0.5
-    rays, joints = (torch.where(flip, _mirror(x), x) for x in (rays, joints))
+    rays, joints = (torch.where(flip, mirrored(x), x) for x in (rays, joints))
     confidence = torch.where(flip[..., 0], confidence[..., BODY.mirror], confidence)
     up = torch.where(flip[..., 0], up * up.new_tensor([-1.0, 1.0, 1.0]), up)
     told = (scene.view.guessed_focal != GUESSED_FOCAL).to(rays.dtype)
@@ -233,9 +234,3 @@ _CHAINS = (
     *(((f"{s}_hip", f"{s}_knee", f"{s}_ankle"), 0.5) for s in ("left", "right")),
     (("pelvis", "thorax", "head_top"), 1.0),
 )
-
-
-def _mirror(joints: Tensor) -> Tensor:
-    """Points (..., 28, C) seen in a mirror."""
-    flipped = joints[..., BODY.mirror, :]
-    return torch.cat([-flipped[..., :1], flipped[..., 1:]], dim=-1)
