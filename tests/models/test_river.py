@@ -142,6 +142,21 @@ def test_memory_fades_by_seconds_not_by_frames(network):
     assert left(slow) < 0.5 * left(fast)
 
 
+@torch.no_grad()
+def test_by_frames_the_step_in_time_is_not_known(network):
+    torch.manual_seed(0)
+    model = River(Config(**SMALL, seconds=False, skeleton_bias=False)).eval()
+    points, facts, dt_s = clip(20, gaps=False)
+    faster = dt_s / 2
+    faster[:, 0] = NEW_S
+    for other, same in ((faster, True), (dt_s + 1.1, False)):
+        assert torch.allclose(model(points, facts, other), model(points, facts, dt_s)) is same
+    torch.testing.assert_close(
+        streamed(model, points, facts, dt_s), model(points, facts, dt_s, 0), atol=1e-5, rtol=0
+    )
+    assert not torch.allclose(network(points, facts, faster), network(points, facts, dt_s))
+
+
 def test_a_batch_does_not_mix_and_gradients_reach_everything(network):
     model = River(Config(**SMALL))
     given = clip(9, batch=3)

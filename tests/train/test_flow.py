@@ -8,23 +8,27 @@ import torch
 
 from poselift.errors import InputError
 from poselift.models.intake import BODY, DELAYS, MODES, NEW_S, columns
+from poselift.models.river import Config, River
 from poselift.skeleton import skeleton
 from poselift.train.batches import Motions, SynthConfig, generator
 from poselift.train.flow import (
     LAYOUTS,
     Clips,
     Flow,
+    FlowConfig,
     answers,
     clip_batch,
     loss,
     scales_nll,
     stature_m,
 )
+from poselift.train.lessons import Source
 from poselift.train.loop import Run, TrainConfig
 from poselift.train.pack import read_pack
 
 CPU = torch.device("cpu")
 SYNTH = SynthConfig()
+USUAL = FlowConfig()
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +95,11 @@ def test_the_loss_is_smallest_at_the_truth(motions):
     clips = batch(motions, clips=4)
     perfect = torch.cat([clips.joints_m, torch.full((4, 6, len(BODY), 2), -4.0)], dim=-1)
     late = torch.cat([perfect[:, :1].expand(-1, 2, -1, -1), perfect[:, :-2]], dim=1)
-    best = loss(perfect, clips)
-    assert loss(late, clips) > best + 1e-3
+    best = loss(perfect, clips, USUAL)
+    assert loss(late, clips, USUAL) > best + 1e-3
     off = perfect.clone()
     off[..., 2] += 0.05
-    assert loss(off, clips) > best + 0.04
+    assert loss(off, clips, USUAL) > best + 0.04
 
 
 def test_a_network_is_told_how_far_ahead_it_sees(motions):
@@ -134,7 +138,7 @@ def test_scales_do_not_change_the_pose_they_are_about(motions):
     out = torch.cat([clips.joints_m + 0.05, torch.zeros(4, 6, len(BODY), 2)], dim=-1)
     out.requires_grad_()
     across = torch.full((4, 6, len(BODY)), 0.05)
-    assert loss(out, clips).isfinite()
+    assert loss(out, clips, USUAL).isfinite()
     (grad,) = torch.autograd.grad(scales_nll(across, across, out[..., 3:]).sum(), out)
     assert (grad[..., :3] == 0).all()
     assert (grad[..., 3:] != 0).all()
@@ -143,7 +147,26 @@ def test_scales_do_not_change_the_pose_they_are_about(motions):
 @pytest.mark.parametrize("lengths", [((0.1, 9),), ((0, 9), (0.5, 1)), ((0, 9), (2, 27))])
 def test_lengths_of_clips_that_cannot_be_meant(lengths):
     with pytest.raises(InputError, match="lengths of clips: expected shares that rise from 0"):
-        Flow(bf16=False, lengths=lengths)
+        FlowConfig(lengths=lengths)
+
+
+def test_live_answers_are_taught_by_those_both_ways(motions):
+    """Nothing is added where both are the same, and no gradient reaches the teacher."""
+    source = Source(motions, SYNTH, 4)
+    torch.manual_seed(0)
+    network = River(Config(width=16, depth=1, heads=2))
+
+    def lesson(taught):
+        config = FlowConfig(lengths=((0, 9),), both_ways=0.0, taught=taught)
+        return Flow(False, config).loss(network, source, generator(1, 0, 0, CPU), 0.0).item()
+
+    class Blind(River):
+        def forward(self, points, facts, dt_s, ahead=None):
+            return super().forward(points, 0 * facts, dt_s, 0)
+
+    assert lesson(0.5) > lesson(0.0)
+    network = Blind(Config(width=16, depth=1, heads=2))
+    assert lesson(0.5) == pytest.approx(lesson(0.0), abs=1e-6)
 
 
 def test_a_short_run_learns_in_all_modes(tiny_pack, tmp_path):

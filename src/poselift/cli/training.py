@@ -82,8 +82,9 @@ def _train(args: argparse.Namespace) -> int:
     loop = needs_torch("poselift.train.loop")
     args.network = _values(args.network or ())
     names = {option.name for option in fields(loop.TrainConfig)}
-    args.lengths = args.lengths and tuple(args.lengths)
     given = {n: v for n, v in vars(args).items() if n in names and v not in (None, {})}
+    if args.lengths:
+        given["flow"] = loop.FlowConfig(lengths=tuple(args.lengths))
     run = loop.Run(loop.TrainConfig(**given), args.pack, args.out, device_of(args))
     with training_on_stderr(run.config.steps) as report:
         run.run(report, minutes=args.minutes)

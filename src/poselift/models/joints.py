@@ -9,25 +9,30 @@ FARTHEST_HOP = 8
 
 
 class JointAttention(nn.Module):
-    """Attention between the joints of a frame, biased by their distance on the skeleton."""
+    """Attention between the joints of a frame, biased by their distance on the skeleton.
 
-    hops: Tensor
+    hops (J, J): that distance; None: no bias.
+    """
 
-    def __init__(self, width: int, heads: int, hops: Tensor) -> None:
+    hops: Tensor | None
+
+    def __init__(self, width: int, heads: int, hops: Tensor | None) -> None:
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
-        self.hop_bias = nn.Parameter(torch.zeros(heads, FARTHEST_HOP + 1))
-        self.pair_bias = nn.Parameter(torch.zeros(heads, *hops.shape))
         self.register_buffer("hops", hops, persistent=False)
+        if hops is not None:
+            self.hop_bias = nn.Parameter(torch.zeros(heads, FARTHEST_HOP + 1))
+            self.pair_bias = nn.Parameter(torch.zeros(heads, *hops.shape))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, J, C) to the same."""
         *outer, joints, width = x.shape
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).movedim((-3, -2), (0, -3))
-        bias = self.hop_bias[:, self.hops] + self.pair_bias
-        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2) + bias
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+        if self.hops is not None:
+            scores = scores + (self.hop_bias[:, self.hops] + self.pair_bias)
         mixed = scores.softmax(-1) @ v
         return self.out(mixed.transpose(-3, -2).reshape(*outer, joints, width))
 

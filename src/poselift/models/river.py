@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from poselift.errors import InputError, ShapeError
 from poselift.models.config import JsonConfig
-from poselift.models.intake import BODY, DELAYS, FACTS, MODES, POINT
+from poselift.models.intake import BODY, DELAYS, FACTS, GAP_S, MODES, POINT
 from poselift.models.joints import JointAttention, hops
 from poselift.models.mixers import Retention
 
@@ -62,12 +62,18 @@ LEAST_SCALE_M = 0.003
 
 @dataclass(frozen=True)
 class Config(JsonConfig):
-    """Shape of the network."""
+    """Shape of the network.
+
+    skeleton_bias: attention between parts knows how far apart they are; seconds: memory fades by
+    time, without it by frames, as if all clips had 30 per second. Both are for ablation.
+    """
 
     width: int = 64
     depth: int = 4
     heads: int = 4
     ratio: int = 2
+    skeleton_bias: bool = True
+    seconds: bool = True
 
     def __post_init__(self) -> None:
         self.check_counts("width", "depth", "heads", "ratio")
@@ -102,7 +108,7 @@ class River(nn.Module):
         self.enter = nn.Parameter(torch.randn(len(BODY), POINT, c.width) * POINT**-0.5)
         self.part = nn.Parameter(0.02 * torch.randn(len(parts), c.width))
         self.facts = nn.Linear(FACTS, c.width)
-        distance = hops(len(parts), edges)
+        distance = hops(len(parts), edges) if c.skeleton_bias else None
         self.blocks = nn.ModuleList(Block(c, distance) for _ in range(c.depth))
         self.norm = nn.RMSNorm(c.width)
         self.leave = nn.Parameter(torch.randn(len(BODY), c.width, 5) * 0.3 * c.width**-0.5)
@@ -124,6 +130,7 @@ class River(nn.Module):
         dt_s (B, T): seconds since the frame before, `intake.NEW_S` for a clip's first. ahead: how
         many frames ahead are seen, None: all; the mode in the facts must say the same.
         """
+        facts, dt_s = self._clock(facts, dt_s)
         x = self._embed(points, facts)
         *blocks, last = self._stack()
         for block in blocks:
@@ -137,6 +144,7 @@ class River(nn.Module):
 
         The answer is about the frame as many frames ago as the mode in the facts says.
         """
+        facts, dt_s = self._clock(facts, dt_s)
         x = self._embed(points[:, None], facts[:, None])
         past, memory = [], []
         *blocks, last = self._stack()
@@ -158,6 +166,13 @@ class River(nn.Module):
         shapes = (*shapes, (rows, wait, c.width), (rows, wait, mixing))
         return State(*(self.part.new_zeros(shape) for shape in shapes))
 
+    def _clock(self, facts: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
+        """What the network is told of time."""
+        if self.config.seconds:
+            return facts, dt_s
+        step = torch.arange(FACTS, device=facts.device) == FACTS - len(MODES) - 1
+        return facts.masked_fill(step, 0.0), torch.where(dt_s > GAP_S, dt_s, 1 / 30)
+
     def _stack(self) -> "list[Block]":
         return [block for block in self.blocks if isinstance(block, Block)]
 
@@ -177,7 +192,7 @@ class River(nn.Module):
 class Block(nn.Module):
     """Parts, time, feed-forward on tokens (B, T, P, C)."""
 
-    def __init__(self, config: Config, distance: Tensor) -> None:
+    def __init__(self, config: Config, distance: Tensor | None) -> None:
         super().__init__()
         width = config.width
         self.parts_norm = nn.RMSNorm(width)

@@ -4,7 +4,6 @@ Losses are those of docs/river.md: place and place but for size in view axes, ve
 axes per second, and the scales of the uncertainty on residuals that they cannot change.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
@@ -35,8 +34,6 @@ from poselift.train.posing import HALPE
 from poselift.train.synth import choice, normal, uniform
 
 FRAMES = 27  # of what is counted as a window
-# Clips grow longer as a run goes on: many motions first, long memory later.
-LENGTHS = ((0.0, 9), (0.3, 27), (0.8, 81))
 RATES_HZ = (15.0, 25.0, 30.0, 50.0, 60.0, 100.0)
 RATE_WEIGHTS = (0.1, 0.25, 0.3, 0.15, 0.15, 0.05)
 # Which detectors are seen, and how often; "random" drops parts of HALPE-26.
@@ -44,13 +41,36 @@ LAYOUTS = {
     **{"coco17": 0.4, "halpe26": 0.15, "mediapipe33": 0.15, "body25": 0.08},
     **{"h36m17": 0.1, "mpii16": 0.04, "random": 0.08},
 }
-LOOKS_BOTH_WAYS = 0.55  # share of steps; the others are live
 DELAY_WEIGHTS = (0.4, 0.15, 0.3, 0.15)  # of DELAYS
 HEIGHT_KNOWN, UP_KNOWN, UP_DEG = 0.25, 0.3, 3.0
 # Stature over thigh + shank + pelvis-thorax + thorax-vertex: mean of the table of bodies.
 STATURE_OF_CHAIN = 1.042
 FACE_AND_FEET = 0.3  # weight of what H36M-17 lacks
-SIZE_FREE, VELOCITY_S, SCALES = 0.5, 0.02, 0.003  # weights beside the place
+
+
+@dataclass(frozen=True)
+class FlowConfig:
+    """What is taught how much. Raises InputError for lengths that cannot be meant.
+
+    lengths: (share of the run, frames of a clip from there on): clips grow, many motions first,
+    long memory later; both_ways: share of steps, the others are live; size_free, velocity_s,
+    scales: weights of the losses beside the place; taught: weight of what a live answer lacks of
+    the same network's answer both ways.
+    """
+
+    lengths: tuple[tuple[float, int], ...] = ((0.0, 9), (0.3, 27), (0.8, 81))
+    both_ways: float = 0.55
+    size_free: float = 0.5
+    velocity_s: float = 0.02
+    scales: float = 0.003
+    taught: float = 0.0
+
+    def __post_init__(self) -> None:
+        shares, frames = zip(*self.lengths, strict=True)
+        rising = shares[0] == 0 and sorted(shares) == [*shares] and shares[-1] <= 1
+        if not rising or min(frames) < 2:
+            expected = "shares that rise from 0 to at most 1, each with 2 or more frames"
+            raise InputError("lengths of clips", expected=expected, found=self.lengths)
 
 
 @dataclass(frozen=True)
@@ -63,29 +83,28 @@ class Clips:
 
 
 class Flow:
-    """The lesson of `river`.
+    """The lesson of `river`."""
 
-    lengths: (share of the run, frames of a clip from there on). Raises InputError.
-    """
-
-    def __init__(self, bf16: bool, lengths: Sequence[tuple[float, int]] = LENGTHS) -> None:
-        self.bf16, self.lengths = bf16, lengths
-        shares, frames = zip(*lengths, strict=True)
-        if shares[0] != 0 or sorted(shares) != [*shares] or not max(shares) <= 1 or min(frames) < 2:
-            expected = "shares that rise from 0 to at most 1, each with 2 or more frames"
-            raise InputError("lengths of clips", expected=expected, found=lengths)
+    def __init__(self, bf16: bool, config: FlowConfig) -> None:
+        self.bf16, self.config = bf16, config
 
     def loss(self, model: nn.Module, source: Source, g: torch.Generator, progress: float) -> Tensor:
         """A batch in one mode; the length of its clips goes by `progress`."""
-        frames = [length for start, length in self.lengths if progress >= start][-1]
+        c = self.config
+        frames = [length for start, length in c.lengths if progress >= start][-1]
         with torch.no_grad():
             count = max(1, source.windows * FRAMES // frames)
             clips = clip_batch(source.motions, count, frames, source.synth, g)
-        live = bool(uniform((), 0, 1, g) >= LOOKS_BOTH_WAYS)
+        live = bool(uniform((), 0, 1, g) >= c.both_ways)
         ahead = DELAYS[int(choice(DELAY_WEIGHTS, 1, g))] if live else None
         with torch.autocast(g.device.type, torch.bfloat16, enabled=self.bf16):
             out = answers(model, clips, ahead)
-        return loss(out, clips)
+        total = loss(out, clips, c)
+        if live and c.taught:
+            with torch.no_grad(), torch.autocast(g.device.type, torch.bfloat16, enabled=self.bf16):
+                known = answers(model, clips, None)
+            total = total + c.taught * (out - known)[..., :3].norm(dim=-1).mean()
+        return total
 
     def error_m(self, model: nn.Module, source: Source, g: torch.Generator) -> float:
         """MPJPE looking both ways."""
@@ -133,7 +152,7 @@ def clip_batch(
     return Clips(seen, dt_s, seen.to_view(joints))
 
 
-def loss(out: Tensor, clips: Clips) -> Tensor:
+def loss(out: Tensor, clips: Clips, config: FlowConfig) -> Tensor:
     """Of answers (B, T, 28, 5)."""
     guess, target = out[..., :3], clips.joints_m
     weight = torch.full((len(BODY),), FACE_AND_FEET, device=out.device)
@@ -149,7 +168,8 @@ def loss(out: Tensor, clips: Clips) -> Tensor:
     across = error[..., :2].detach().norm(dim=-1)
     along = error[..., 2].detach().abs()
     doubt = (scales_nll(across, along, out[..., 3:]) * weight).sum(-1).mean()
-    return place + SIZE_FREE * size_free + VELOCITY_S * velocity + SCALES * doubt
+    c = config
+    return place + c.size_free * size_free + c.velocity_s * velocity + c.scales * doubt
 
 
 def scales_nll(across_m: Tensor, along_m: Tensor, log_scales: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from poselift.models import build, info
 from poselift.models.network import Network
 from poselift.train import checkpoint
 from poselift.train.batches import Motions, SynthConfig, generator, make_batch
-from poselift.train.flow import LENGTHS, Flow
+from poselift.train.flow import Flow, FlowConfig
 from poselift.train.lessons import Lesson, Source, Windows
 from poselift.train.pack import Pack, read_pack
 
@@ -50,10 +50,8 @@ class TrainConfig:
     bf16: bool = True
     compiled: bool = False  # the network's blocks, for speed: some minutes to begin with
     start_from: str | None = None  # folder of a finished run whose averaged weights come first
-    lengths: tuple[tuple[float, int], ...] = (
-        LENGTHS  # `river`: from which share on, frames of clips
-    )
     synth: SynthConfig = field(default_factory=SynthConfig)
+    flow: FlowConfig = field(default_factory=FlowConfig)  # of `river`
     network: dict[str, Any] = field(default_factory=dict)
 
 
@@ -248,7 +246,7 @@ def lesson(config: TrainConfig) -> Lesson:
     """How the lifter of a run is taught."""
     gives = info(config.lifter).gives
     if gives == "stream":
-        return Flow(config.bf16, config.lengths)
+        return Flow(config.bf16, config.flow)
     return Windows(gives == "all", config.bf16)
 
 

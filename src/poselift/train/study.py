@@ -19,6 +19,7 @@ from poselift.models import info
 from poselift.report import Results
 from poselift.train.batches import SynthConfig
 from poselift.train.evolve import EvolveConfig
+from poselift.train.flow import FlowConfig
 from poselift.train.loop import Report, Run, TrainConfig
 from poselift.train.noise import NoiseConfig
 from poselift.train.pack import Pack
@@ -169,7 +170,44 @@ _TIME = Study(
     ),
     tracks=("clean", "real", "rendered"),
 )
-STUDIES = {study.name: study for study in (_DATA, _SURVEY, _TIME, _MIXERS)}
+
+
+def _river(name: str, meaning: str, synth: SynthConfig = _PLAIN, **changes: Any) -> Variant:
+    network = _SHELL | changes.pop("network", {})
+    usual = {"rate": 2e-3, "compiled": True}
+    return Variant(f"river/{name}", meaning, "river-nano", synth, network, usual | changes)
+
+
+_RIVER = Study(
+    "river",
+    "What do the parts of river and of its training bring?",
+    steps=1500,
+    batch=32,
+    variants=(
+        replace(_river("base", "as it is, smaller"), seeds=3),
+        _river("no-bias", "attention without the skeleton", network={"skeleton_bias": False}),
+        _river("frames", "memory by frames, not seconds", network={"seconds": False}),
+        _river("no-offsets", "all detectors agree on joints", replace(_PLAIN, definition=0.0)),
+        _river(
+            "skeleton",
+            "no bodies: a detector sees the joint centres of one body",
+            replace(_PLAIN, surface=False, definition=0.0),
+        ),
+        _river(
+            "gaussian",
+            "white noise of the same spread",
+            replace(_PLAIN, noise=NoiseConfig(family="gaussian")),
+        ),
+        _river("evolved", "evolved motion", _EVOLVED),
+        _river("taught", "live answers learn from those both ways", flow=FlowConfig(taught=0.5)),
+        _river("no-size-free", "no loss but for size", flow=FlowConfig(size_free=0.0)),
+        _river("no-velocity", "no loss of velocity", flow=FlowConfig(velocity_s=0.0)),
+        _river("no-scales", "no uncertainty", flow=FlowConfig(scales=0.0)),
+        _river("both-ways", "whole clips alone", flow=FlowConfig(both_ways=1.0)),
+    ),
+    tracks=("clean", "real", "fps", "rendered"),
+)
+STUDIES = {study.name: study for study in (_DATA, _SURVEY, _TIME, _MIXERS, _RIVER)}
 
 
 def study_named(name: str) -> Study:
