@@ -121,7 +121,11 @@ def _add_study(verbs: Any) -> None:
         "train variants that differ in one thing, with several seeds, and judge them alike",
         "examples:\n"
         "  poselift study data clips.npz -o runs/data            # bodies, evolution, noise\n"
+        "  poselift study survey clips.npz -o runs/survey        # all systems, the same windows\n"
+        "  poselift study time clips.npz -o runs/time            # all systems, the same time\n"
         "  poselift study mixers clips.npz -o runs/mixers        # do recurrent layers help?\n"
+        "  poselift study river clips.npz -o runs/river          # what river's parts bring\n"
+        "  poselift study full clips.npz -o runs/full --only strided-351 --device cuda\n"
         "  poselift study data clips.npz -o runs/data --only small/base --train-only\n\n"
         "Stop it at any time; the same command goes on. Several processes can share the work\n"
         "with --only; the last one without it judges and writes the report.",
@@ -132,6 +136,7 @@ def _add_study(verbs: Any) -> None:
     parser.add_argument("--only", nargs="+", default=[], metavar="VARIANT")
     parser.add_argument("--seeds", type=int, nargs="+", help="default: as the study says")
     parser.add_argument("--steps", type=int, help="instead of the study's")
+    parser.add_argument("--batch", type=int, help="windows per step, instead of the study's")
     parser.add_argument("--train-only", action="store_true", help="do not judge yet")
     parser.add_argument("--device", default=None, help="cpu, cuda")
     add_judging(parser)
@@ -152,6 +157,7 @@ def _study(args: argparse.Namespace) -> int:
             only=args.only,
             seeds=args.seeds,
             steps=args.steps,
+            batch=args.batch,
             device=device,
         )
     if args.train_only:

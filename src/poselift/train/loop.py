@@ -27,6 +27,7 @@ from poselift.train.pack import Pack, read_pack
 # Validation draws from streams of its own, far from those of any training step.
 _VALIDATION_SEED = 20_261_123
 _MET_BATCHES = 16
+_GRAPHS = 128
 _MEETING = 1  # rank of the streams that they draw from; steps have rank 0
 
 
@@ -87,6 +88,8 @@ class Run:
         self.frames = self.model.frames
         self.lesson = lesson(config)
         if config.compiled:
+            # Each block, mode and length of clips is a graph of its own.
+            torch._dynamo.config.recompile_limit = _GRAPHS  # ty: ignore
             for block in getattr(self.model, "blocks", [self.model]):
                 block.compile(dynamic=False)
         clips = pack if isinstance(pack, Pack) else read_pack(pack)

@@ -1,6 +1,8 @@
 """From a finished run to weights that ship: ONNX in half precision and a record beside it."""
 
+import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from poselift.report import Results
 from poselift.train import checkpoint
 from poselift.train.batches import Motions, SynthConfig, splits_of
 from poselift.train.calibrate import calibration
+from poselift.train.flow import FlowConfig
 from poselift.train.judge import Progress, judge, of_lifters
 from poselift.train.pack import Pack
 from poselift.train.runs import network, write_card, write_graphs
@@ -107,9 +110,17 @@ def _commands(facts: dict[str, Any]) -> list[str]:
         commands = _commands({**before, "config": {"start_from": None} | before["config"]})
         commands[-1] += f"  # stopped at step {before['step']}"
     words = [f"poselift train clips.npz -o RUN --model {config['lifter']}"]
-    for name in ("steps", "batch", "rate", "seed", "start_from"):
+    for name in ("steps", "batch", "rate", "seed", "start_from", "validate_every"):
         if config[name] is not None:
             words.append(f"--{name.replace('_', '-')} {config[name]}")
+    usual = asdict(FlowConfig())
+    lengths = [tuple(pair) for pair in config.get("flow", usual)["lengths"]]
+    if lengths != [*usual["lengths"]]:
+        words += ["--lengths", *(f"{share:g}:{frames}" for share, frames in lengths)]
+    if config["network"]:
+        words += ["--set", *(f"{name}={json.dumps(v)}" for name, v in config["network"].items())]
+    words += ["--fp32"] if not config["bf16"] else []
+    words += ["--compile"] if config.get("compiled") else []
     return [*commands, " ".join(words)]
 
 

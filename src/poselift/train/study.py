@@ -170,6 +170,25 @@ _TIME = Study(
     ),
     tracks=("clean", "real", "rendered"),
 )
+_FULL = Study(
+    "full",
+    "The survey's systems and ours at full size, for a GPU",
+    steps=60_000,
+    batch=512,
+    variants=(
+        *(_lifter(name, batch=1024, seeds=3) for name in ("semgcn-nonlocal", "cascade-3x3")),
+        *(_lifter(name) for name in ("tcn-243", "srnet-243", "strided-243", "strided-351")),
+        _lifter("dgnet-243", batch=256),
+        replace(
+            _lifter("mixste-243", rate=5e-4, batch=64),
+            network={"checkpointed": True},
+        ),
+        *(
+            _lifter(name, rate=2e-3, batch=256, compiled=True)
+            for name in ("river-nano", "river-small", "river-base")
+        ),
+    ),
+)
 
 
 def _river(name: str, meaning: str, synth: SynthConfig = _PLAIN, **changes: Any) -> Variant:
@@ -207,7 +226,7 @@ _RIVER = Study(
     ),
     tracks=("clean", "real", "fps", "rendered"),
 )
-STUDIES = {study.name: study for study in (_DATA, _SURVEY, _TIME, _MIXERS, _RIVER)}
+STUDIES = {study.name: study for study in (_DATA, _SURVEY, _TIME, _MIXERS, _RIVER, _FULL)}
 
 
 def study_named(name: str) -> Study:
@@ -231,9 +250,12 @@ def train_study(
     only: Sequence[str] = (),
     seeds: Sequence[int] | None = None,
     steps: int | None = None,
+    batch: int | None = None,
     device: torch.device | None = None,
 ) -> dict[str, list[Path]]:
     """Train all variants (or `only` those named) with all seeds; runs by variant.
+
+    steps, batch: instead of the study's.
 
     Raises UnknownNameError for a variant that the study does not have.
     """
@@ -249,6 +271,7 @@ def train_study(
         for seed in range(variant.seeds) if seeds is None else seeds:
             path = folder(out, variant, seed)
             config = variant.config(seed, steps or study.steps, study.batch)
+            config = replace(config, batch=batch or config.batch)
             if study.minutes and not steps:
                 config = _for_minutes(config, study.minutes, pack, path, device)
             Run(config, pack, path, device).run(report)
