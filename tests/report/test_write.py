@@ -80,7 +80,7 @@ def test_an_empty_report_is_a_report(tmp_path):
 def test_a_report_on_disk(tmp_path, plots):
     written = write_report(tmp_path / "out", results(), "Results", name="results")
     names = [path.name for path in written]
-    pictures = [f"results-{name}.png" for name in plots.PLOTS]
+    pictures = [f"results-{name}.png" for name in plots.PLOTS if name != "delay"]
     assert names == ["results.json", *pictures, "results.md"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(names)
     assert read_results(written[0]) == results()
@@ -108,7 +108,7 @@ def test_several_benchmarks_do_not_share_pictures(tmp_path, plots):
 def test_pictures_show_the_numbers(plots):
     board = Board(results(), BENCHMARK)
     figures = plots.draw(board)
-    assert list(figures) == list(plots.PLOTS)
+    assert list(figures) == [name for name in plots.PLOTS if name != "delay"]
     bars = figures["joints"].axes[0].containers[0]
     assert [bar.get_height() for bar in bars] == [40 + 4, 40 + 10, 40 + 9]  # nose, knees
     assert [text.get_text() for text in figures["joints"].axes[0].get_xticklabels()] == [
@@ -123,6 +123,20 @@ def test_pictures_show_the_numbers(plots):
     assert first.get_xscale() == second.get_xscale() == "log"
     legend = [text.get_text() for text in figures["tracks"].legends[0].get_texts()]
     assert legend == ["a (offline)", "a (live)", "b"]
+
+
+def test_error_by_delay_ends_with_the_whole_clip(plots):
+    late = {0: 47.0, 4: 42.0, 2: 44.0}
+    rows = [
+        record(f"a@{delay}", value=value, mode=f"live, {delay} frames late")
+        for delay, value in late.items()
+    ]
+    board = Board(results().merged(Results(tuple(rows))), BENCHMARK)
+    axes = plots.draw(board)["delay"].axes[0]
+    (line,), tracks = axes.get_legend_handles_labels()
+    assert tracks == ["real"]  # on the track clean nobody was judged live
+    np.testing.assert_array_equal(line.get_ydata(), [47, 44, 42, 40])
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "2", "4", "whole clip"]
 
 
 def test_what_is_not_known_is_not_drawn(plots):

@@ -1,5 +1,6 @@
 """Pictures of results: one function makes one figure of a board, or None where nothing is known."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -7,7 +8,9 @@ import numpy as np
 
 from poselift.report.board import Board, Runner
 from poselift.report.canvas import (
+    COLOURS,
     INK,
+    MARKERS,
     MIDDLE,
     dash,
     finish,
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 MOST_BARS = 5  # lifters in a picture of bars; more cannot be told apart
 ROW_LABELS = 14  # labels of strata beside each other
 ROW_LETTERS = 70  # of labels below one panel, before they are written aslant
+_LATE = re.compile(r"live, (\d+) frames late")
 _JOINTS = (
     *("nose", "head_top", "thorax", "spine", "right_hip", "left_hip"),
     *("right_knee", "left_knee", "right_ankle", "left_ankle"),
@@ -121,6 +125,46 @@ def error_by_cost(board: Board) -> "Figure | None":
     return figure
 
 
+def error_by_delay(board: Board) -> "Figure | None":
+    """MPJPE of live lifters over how late they answer, and of the whole clip; a line per track."""
+    live: dict[str, dict[int, Runner]] = {}
+    for runner in board.runners:
+        if late := _LATE.fullmatch(runner.mode):
+            live.setdefault(runner.lifter.rpartition("@")[0], {})[int(late[1])] = runner
+    live = {lifter: runners for lifter, runners in live.items() if len(runners) > 1}
+    if not live:
+        return None
+    figure = new_figure(1.8 + 4.2 * len(live), 4.4)
+    panels = figure.subplots(1, len(live), sharey=True, squeeze=False)[0]
+    for axes, (lifter, runners) in zip(panels, live.items(), strict=True):
+        first = axes is panels[0]
+        _delay_panel(board, axes, lifter, runners)
+        title = "Error by delay" if first else ""
+        finish(axes, title, f"{lifter}: frames late", "MPJPE (mm)" if first else "", grid="y")
+    legend(figure, figure.axes[0], beside=True)
+    return figure
+
+
+def _delay_panel(board: Board, axes: "Axes", lifter: str, runners: dict[int, Runner]) -> None:
+    delays = sorted(runners)
+    rows = [*(runners[delay] for delay in delays), Runner(lifter, "offline")]
+    judged = [t for t in board.tracks if all(board.get(r, t, "mpjpe_mm") for r in rows[:-1])]
+    for place, track in enumerate(judged):
+        # Without intervals: they are of the clips, which all delays share.
+        y, _ = values([board.get(row, track, "mpjpe_mm") for row in rows])
+        colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+        axes.plot(
+            np.arange(len(rows)),
+            y,
+            color=colour,
+            marker=marker,
+            markeredgecolor="white",
+            label=track,
+        )
+    axes.set_xticks(np.arange(len(rows)), [*map(str, delays), "whole clip"])
+    axes.axvline(len(delays) - 0.5, color=MIDDLE, linewidth=1, linestyle=(0, (4, 3)))
+
+
 def pck_curves(board: Board) -> "Figure | None":
     """Share of joints within a distance, on the headline track."""
     names = [f"pck_{mm}" for mm in PCK_CURVE_MM]
@@ -149,6 +193,7 @@ def reliability(board: Board) -> "Figure | None":
 PLOTS: dict[str, tuple[str, Callable[[Board], "Figure | None"]]] = {
     "tracks": ("Error by track", error_by_track),
     "cost": ("Error and cost", error_by_cost),
+    "delay": ("Error by delay", error_by_delay),
     "joints": ("Error by joint", error_by_joint),
     "strata": ("Error by stratum", error_by_stratum),
     "pck": ("Joints within a distance", pck_curves),
