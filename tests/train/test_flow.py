@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from poselift.errors import InputError
+from poselift.errors import InputError, UnknownNameError
 from poselift.models.intake import BODY, DELAYS, MODES, NEW_S, columns
 from poselift.models.river import Config, River
 from poselift.skeleton import skeleton
@@ -79,6 +79,14 @@ def test_random_detectors_print_their_own_points(motions):
     centres = clips.seen.facts[:, 0, 4]
     assert centres.mean() == pytest.approx(LAYOUTS["h36m17"], abs=0.06)
     assert ((clips.seen.points[:, :, BODY.index("spine"), 3].amax(1) > 0) <= (centres > 0)).all()
+
+
+def test_one_detector_alone(motions):
+    clips = batch(motions, detector="mpii16")
+    ever = (clips.seen.points[..., 3] > 0).amax((0, 1))
+    assert {BODY.joints[n] for n in ever.nonzero()[:, 0]} <= set(skeleton("mpii16").joints)
+    with pytest.raises(UnknownNameError, match="unknown detector: found 'mpii'"):
+        FlowConfig(detector="mpii")
 
 
 def test_stature_is_that_of_the_body(motions):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from poselift.camera import GUESSED_FOCAL
-from poselift.errors import InputError
+from poselift.errors import InputError, UnknownNameError
 from poselift.models.intake import (
     BODY,
     DELAYS,
@@ -50,12 +50,12 @@ FACE_AND_FEET = 0.3  # weight of what H36M-17 lacks
 
 @dataclass(frozen=True)
 class FlowConfig:
-    """What is taught how much. Raises InputError for lengths that cannot be meant.
+    """What is taught how much. Raises InputError and UnknownNameError.
 
     lengths: (share of the run, frames of a clip from there on): clips grow, many motions first,
     long memory later; both_ways: share of steps, the others are live; size_free, velocity_s,
     scales: weights of the losses beside the place; taught: weight of what a live answer lacks of
-    the same network's answer both ways.
+    the same network's answer both ways; detector: the only one of LAYOUTS that is seen, None: all.
     """
 
     lengths: tuple[tuple[float, int], ...] = ((0.0, 9), (0.3, 27), (0.8, 81))
@@ -64,6 +64,7 @@ class FlowConfig:
     velocity_s: float = 0.02
     scales: float = 0.003
     taught: float = 0.0
+    detector: str | None = None
 
     def __post_init__(self) -> None:
         shares, frames = zip(*self.lengths, strict=True)
@@ -71,6 +72,8 @@ class FlowConfig:
         if not rising or min(frames) < 2:
             expected = "shares that rise from 0 to at most 1, each with 2 or more frames"
             raise InputError("lengths of clips", expected=expected, found=self.lengths)
+        if self.detector not in (None, *LAYOUTS):
+            raise UnknownNameError("detector", str(self.detector), LAYOUTS)
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class Flow:
         frames = [length for start, length in c.lengths if progress >= start][-1]
         with torch.no_grad():
             count = max(1, source.windows * FRAMES // frames)
-            clips = clip_batch(source.motions, count, frames, source.synth, g)
+            clips = clip_batch(source.motions, count, frames, source.synth, g, c.detector)
         live = bool(uniform((), 0, 1, g) >= c.both_ways)
         ahead = DELAYS[int(choice(DELAY_WEIGHTS, 1, g))] if live else None
         with torch.autocast(g.device.type, torch.bfloat16, enabled=self.bf16):
@@ -127,16 +130,17 @@ def clip_batch(
     frames: int,
     config: SynthConfig,
     g: torch.Generator,
+    detector: str | None = None,
     *,
     plain: bool = False,
 ) -> Clips:
-    """Clips of random detectors, half of them mirrored. plain: COCO-17 alone, nothing told."""
+    """Clips of random detectors, or of one, half of them mirrored. plain: COCO-17, nothing told."""
     scene = motions.scene(batch, frames, _at_any_rate(config), g)
     observed = scene.seen(config.noise, g)
-    kinds = ("coco17",) if plain else tuple(LAYOUTS)
-    weights = (1.0,) if plain else tuple(LAYOUTS.values())
-    kind = choice(weights, batch, g)
-    xy, confidence, centres = _as_layouts(scene, observed, kinds, kind, g)
+    detector = "coco17" if plain else detector
+    kinds = LAYOUTS if detector is None else {detector: 1.0}
+    kind = choice(tuple(kinds.values()), batch, g)
+    xy, confidence, centres = _as_layouts(scene, observed, tuple(kinds), kind, g)
     rays = scene.view.to_rays(xy)
     joints = scene.joints_m - scene.joints_m[:, :, :1]
     up, height = _told(scene, plain, g)
