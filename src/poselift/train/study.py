@@ -138,7 +138,7 @@ def _lifter(
 # The dearest of all, and answers for all frames of a window: fewer windows, more answers.
 _MIXSTE = _lifter(
     *("mixste-27-narrow", "MixSTE at a quarter of its width"),
-    **{"rate": 5e-4, "batch": 32, "steps": 1200, "compiled": True},
+    **{"rate": 5e-4, "batch": 32, "steps": 1000, "compiled": True},
 )
 _SURVEY = Study(
     "survey",
