@@ -98,7 +98,7 @@ def test_a_study_that_is_trained_is_only_judged(studied, tiny_pack, capsys):
 
 def test_unknown_studies_variants_and_presets_are_named(studied, tiny_pack, capsys):
     assert main(["study", "tinny", str(tiny_pack), "-o", str(studied)]) == 1
-    assert "unknown study: found 'tinny' (known: data, mixers" in capsys.readouterr().err
+    assert "unknown study: found 'tinny' (known: data, full, mixers" in capsys.readouterr().err
     command = ["study", "tiny", str(tiny_pack), "-o", str(studied), "--only", "tiny/nope"]
     assert main(command) == 1
     assert "known: tiny/with, tiny/without" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """From a finished run to weights that ship: ONNX in half precision and a record beside it."""
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,8 +18,8 @@ from poselift.report import Results
 from poselift.train import checkpoint
 from poselift.train.batches import Motions, SynthConfig, splits_of
 from poselift.train.calibrate import calibration
-from poselift.train.flow import FlowConfig
 from poselift.train.judge import Progress, judge, of_lifters
+from poselift.train.loop import TrainConfig
 from poselift.train.pack import Pack
 from poselift.train.runs import network, write_card, write_graphs
 
@@ -103,24 +104,25 @@ def measured(results: Results) -> dict[str, dict[str, float]]:
 
 def _commands(facts: dict[str, Any]) -> list[str]:
     """The commands that made a run, those of the run that it started from first."""
-    config, commands = facts["config"], []
+    usual = asdict(TrainConfig())
+    config, commands = usual | facts["config"], []
     first = config["start_from"] and Path(config["start_from"]) / "last.safetensors"
     if first:
         before = checkpoint.load(first)[1]
-        commands = _commands({**before, "config": {"start_from": None} | before["config"]})
+        commands = _commands(before)
         commands[-1] += f"  # stopped at step {before['step']}"
     words = [f"poselift train clips.npz -o RUN --model {config['lifter']}"]
     for name in ("steps", "batch", "rate", "seed", "start_from", "validate_every"):
         if config[name] is not None:
             words.append(f"--{name.replace('_', '-')} {config[name]}")
-    usual = asdict(FlowConfig())
-    lengths = [tuple(pair) for pair in config.get("flow", usual)["lengths"]]
-    if lengths != [*usual["lengths"]]:
+    lengths = [tuple(pair) for pair in config["flow"]["lengths"]]
+    if lengths != [*usual["flow"]["lengths"]]:
         words += ["--lengths", *(f"{share:g}:{frames}" for share, frames in lengths)]
     if config["network"]:
-        words += ["--set", *(f"{name}={json.dumps(v)}" for name, v in config["network"].items())]
+        options = (f"{name}={json.dumps(value)}" for name, value in config["network"].items())
+        words += ["--set", *map(shlex.quote, options)]
     words += ["--fp32"] if not config["bf16"] else []
-    words += ["--compile"] if config.get("compiled") else []
+    words += ["--compile"] if config["compiled"] else []
     return [*commands, " ".join(words)]
 
 
