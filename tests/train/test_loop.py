@@ -144,7 +144,8 @@ def test_shipped_graph_equals_torch_and_is_recorded(finished, tiny_pack, clips, 
     card = json.loads(path.with_suffix(".json").read_text())
     (command,) = card["command"]
     assert "--steps 200 --batch 32 --rate 0.002 --seed 0 --validate-every 100" in command
-    assert command.endswith("--set frames=9 strides=[3, 3] width=16 --fp32")
+    options = "frames=9 'strides=[3, 3]' width=64 hidden=64 heads=2 layers=1"
+    assert command.endswith(f"--set {options} --fp32")
     (record,) = results.select(metric="mpjpe_mm", stratum="all")
     assert card["measured"]["clean"]["mpjpe_mm"] == record.value
     assert record.value == pytest.approx(mpjpe_mm(lifter_from_run(finished.out), clips[:2]), abs=1)
