@@ -95,7 +95,12 @@ def _train(args: argparse.Namespace) -> int:
 def _length(word: str) -> tuple[float, int]:
     """SHARE:FRAMES."""
     share, _, frames = word.partition(":")
-    return float(share), int(frames)
+    try:
+        return float(share), int(frames)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected SHARE:FRAMES, such as 0.3:27, found {word}"
+        ) from None
 
 
 def _values(words: Sequence[str]) -> dict[str, Any]:
