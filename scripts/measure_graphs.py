@@ -10,23 +10,23 @@ bfloat16  matrix products in bfloat16, everything else in 32 bits
 """
 
 import argparse
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
-import onnxruntime
+import torch
 from onnx import TensorProto, helper
-from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
+from poselift.errors import WeightsError
 from poselift.models import build, weights_bytes
+from poselift.models.lifter import session
+from poselift.train.cost import fastest_ms
 from poselift.train.runs import moments, walks
 
-CLIP, LEAST_S = 256, 3.0
+CLIP = 256
 
 
 def main() -> None:
@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--model", default="river-nano")
     args = parser.parse_args()
+    torch.manual_seed(0)  # of the network whose memory the step begins with
     clip = {name: x.numpy() for name, x in walks(1, CLIP).items()}
     frame = {name: x.numpy() for name, x in moments(build(args.model), 1).items()}
     for graph, feed, frames in (("offline", clip, CLIP), ("step", frame, 1)):
@@ -44,10 +45,11 @@ def main() -> None:
         expected = None
         for name, change in (("as shipped", None), ("int8", int8), ("bfloat16", bfloat16)):
             try:
-                run = session(change(model) if change else model, args.threads)
+                changed = change(model) if change else model
+                run = partial(session(changed.SerializeToString(), name, args.threads).run, None)
                 found, ms = run(feed)[0], fastest_ms(partial(run, feed)) / frames
-            except NotImplemented as error:
-                print(f"{graph:8} {name:11} cannot be run: {str(error).splitlines()[0][:120]}")
+            except WeightsError as error:
+                print(f"{graph:8} {name:11} cannot be run: {str(error)[:160]}")
                 continue
             expected = found if expected is None else expected
             off = 1e3 * np.abs(found - expected)[..., :3]
@@ -55,14 +57,6 @@ def main() -> None:
                 f"{graph:8} {name:11} {ms:.3f} ms per frame, differs by {off.mean():.2f} mm in the "
                 f"mean, {off.max():.2f} at most"
             )
-
-
-def session(model: onnx.ModelProto, threads: int) -> Callable[[dict[str, np.ndarray]], list]:
-    """A graph as a function of its arrays."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    made = onnxruntime.InferenceSession(model.SerializeToString(), options)
-    return lambda feed: made.run(None, feed)
 
 
 def int8(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -115,16 +109,6 @@ def bfloat16(model: onnx.ModelProto) -> onnx.ModelProto:
     del out.graph.node[:]
     out.graph.node.extend(nodes)
     return out
-
-
-def fastest_ms(work: Callable[[], object]) -> float:
-    """Milliseconds of the fastest of many runs."""
-    best, started = np.inf, time.perf_counter()
-    while time.perf_counter() - started < LEAST_S:
-        before = time.perf_counter()
-        work()
-        best = min(best, time.perf_counter() - before)
-    return 1e3 * best
 
 
 if __name__ == "__main__":

@@ -58,9 +58,7 @@ class Known:
 
     def mirrored(self) -> "Known":
         """The same of the person in a mirror."""
-        xp = array_namespace(self.up)
-        up = xp.concat([-self.up[..., :1], self.up[..., 1:]], axis=-1)
-        return replace(self, up=up)
+        return replace(self, up=_reflected(self.up))
 
 
 def told(camera: bool, centres: bool, height_m: float | None, up: Sequence[float] | None) -> Known:
@@ -76,9 +74,12 @@ def told(camera: bool, centres: bool, height_m: float | None, up: Sequence[float
 
 def mirrored(points: Array) -> Array:
     """Points of body28 (..., 28, C) as in a mirror: left is right, and the first axis turned."""
-    xp = array_namespace(points)
-    swapped = points[..., BODY.mirror, :]
-    return xp.concat([-swapped[..., :1], swapped[..., 1:]], axis=-1)
+    return _reflected(points[..., BODY.mirror, :])
+
+
+def _reflected(vectors: Array) -> Array:
+    xp = array_namespace(vectors)
+    return xp.concat([-vectors[..., :1], vectors[..., 1:]], axis=-1)
 
 
 @dataclass(frozen=True)

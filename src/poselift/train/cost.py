@@ -70,14 +70,14 @@ def ms_per_frame(run: Run, info: LifterInfo) -> float:
     """Fastest of several runs over a batch of windows; the run decides on its threads."""
     windows = np.random.default_rng(0).normal(0, 0.5, (_WINDOWS, info.frames, 17, 2))
     answers = _WINDOWS * (info.frames if info.gives == "all" else 1)
-    return _fastest_ms(lambda: run(windows)) / answers
+    return fastest_ms(lambda: run(windows)) / answers
 
 
 def ms_per_frame_of_clip(run: RiverRun) -> float:
     """The same of `river` over `CLIP` frames at once."""
     points, facts = np.zeros((1, CLIP, len(BODY), POINT)), np.zeros((1, CLIP, FACTS))
     dt_s = np.full((1, CLIP), 1 / 30)
-    return _fastest_ms(lambda: run(points, facts, dt_s)) / CLIP
+    return fastest_ms(lambda: run(points, facts, dt_s)) / CLIP
 
 
 def ms_per_step(network: StepNetwork) -> float:
@@ -85,10 +85,11 @@ def ms_per_step(network: StepNetwork) -> float:
     shapes = ((1, len(BODY), POINT), (1, FACTS), (1,))
     given = [np.zeros(shape, dtype=np.float32) for shape in shapes]
     state = network.first_state(1)
-    return _fastest_ms(lambda: network.run(*given, *state))
+    return fastest_ms(lambda: network.run(*given, *state))
 
 
-def _fastest_ms(work: Callable[[], object]) -> float:
+def fastest_ms(work: Callable[[], object]) -> float:
+    """Milliseconds of the fastest of many runs, after one that does not count."""
     work()
     best, started = np.inf, time.perf_counter()
     while time.perf_counter() - started < _LEAST_S:

@@ -137,8 +137,12 @@ def _lifter(
 
 # The dearest of all, and answers for all frames of a window: fewer windows, more answers.
 _MIXSTE = _lifter(
-    *("mixste-27-narrow", "MixSTE at a quarter of its width"),
-    **{"rate": 5e-4, "batch": 32, "steps": 1000, "compiled": True},
+    "mixste-27-narrow",
+    "MixSTE at a quarter of its width",
+    rate=5e-4,
+    batch=32,
+    steps=1000,
+    compiled=True,
 )
 _SURVEY = Study(
     "survey",
