@@ -46,7 +46,9 @@ def steps(frames: int = FRAMES, dt: float = 1 / 30) -> np.ndarray:
 
 def taken(rays: np.ndarray, known: Known | None = None, **changes):
     given = {"confidence": np.ones(rays.shape[:-1]), "dt_s": steps(len(rays))} | changes
-    return intake(rays, given["confidence"], given["dt_s"], known or nothing_known(len(rays)))[0]
+    on_axis = given.get("on_axis", True)
+    known = known or nothing_known(len(rays))
+    return intake(rays, given["confidence"], given["dt_s"], known, on_axis=on_axis)[0]
 
 
 def test_shapes_and_the_way_back():
@@ -86,6 +88,19 @@ def test_a_camera_that_is_turned_sees_the_same_points():
     assert other.points == pytest.approx(one.points, abs=0.02)
     back = np.einsum("tij,kj->tik", other.R_camera_to_view, turn.T)
     assert back == pytest.approx(one.R_camera_to_view, abs=0.02)
+
+
+def test_off_axis_people_are_moved_but_not_turned():
+    """What the ablation takes away: a turned camera then sees something else."""
+    level = walk()
+    level[..., 1] -= level[..., 1].mean()
+    aside = level + np.array([2.5, 0, 0])
+    one, other = (taken(rays_of(xyz), on_axis=False) for xyz in (level, aside))
+    assert np.array_equal(other.R_camera_to_view, np.broadcast_to(np.eye(3), (FRAMES, 3, 3)))
+    trunk = [i for i, joint in enumerate(BODY.joints) if joint.split("_")[-1] in TRUNK]
+    assert np.abs(other.points[:, trunk, :2].mean((0, 1))).max() < 0.05
+    assert np.abs(other.points - one.points).max() > 0.1
+    assert other.facts[:, 1] == pytest.approx(taken(rays_of(aside)).facts[:, 1])
 
 
 def test_frame_by_frame_is_the_same_as_at_once():

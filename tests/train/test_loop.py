@@ -13,6 +13,7 @@ from poselift.report import Results, to_records
 from poselift.train import checkpoint
 from poselift.train.baselines import baseline
 from poselift.train.batches import Motions
+from poselift.train.flow import FlowConfig
 from poselift.train.judge import contender_from_runs, judge
 from poselift.train.loop import Run, TrainConfig
 from poselift.train.openbench import TRACKS, make_track
@@ -119,6 +120,18 @@ def test_resume_is_exact(tiny_pack, tmp_path):
 def test_another_configuration_in_the_same_folder_is_refused(finished, tiny_pack):
     with pytest.raises(InputError, match="other values of rate"):
         Run(replace(CONFIG, rate=1e-4), tiny_pack, finished.out, CPU)
+
+
+def test_a_run_from_before_an_option_was_there_goes_on(finished, tiny_pack, tmp_path):
+    tensors, facts = checkpoint.load(finished.out / "last.safetensors")
+    for option in ("compiled", "synth.evolve", "flow.on_axis"):
+        *outer, name = option.split(".")
+        part = facts["config"][outer[0]] if outer else facts["config"]
+        del part[name]
+    checkpoint.save(tmp_path / "last.safetensors", tensors, facts)
+    assert Run(CONFIG, tiny_pack, tmp_path, CPU).step == finished.step
+    with pytest.raises(InputError, match="other values of flow"):
+        Run(replace(CONFIG, flow=FlowConfig(on_axis=False)), tiny_pack, tmp_path, CPU)
 
 
 def test_a_run_can_start_from_another(finished, tiny_pack, tmp_path):

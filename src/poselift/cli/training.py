@@ -57,8 +57,20 @@ def _add_train(verbs: Any) -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--batch", type=int, help="windows per step")
     parser.add_argument("--rate", type=float, help="learning rate at its height")
+    parser.add_argument(
+        "--decay",
+        dest="decay_share",
+        type=float,
+        metavar="SHARE",
+        help="of the steps, at the end, in which the rate falls to zero (0.3)",
+    )
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--start-from", dest="start_from", metavar="RUN", help="another run")
+    parser.add_argument(
+        "--start-from",
+        dest="start_from",
+        metavar="RUN",
+        help="another run, whose weights come first; a smaller river grows into a larger one",
+    )
     parser.add_argument("--validate-every", dest="validate_every", type=int, help="steps")
     parser.add_argument(
         "--lengths",

@@ -107,12 +107,19 @@ Followed = tuple[Array, Array, Array, Array]
 
 
 def intake(
-    rays: Array, confidence: Array, dt_s: Array, known: Known, before: Followed | None = None
+    rays: Array,
+    confidence: Array,
+    dt_s: Array,
+    known: Known,
+    before: Followed | None = None,
+    *,
+    on_axis: bool = True,
 ) -> tuple[Intake, Followed]:
     """Prepare T frames that follow those of `before`.
 
     rays (..., T, 28, 2): slopes of body28 points, NaN = not seen; confidence (..., T, 28);
-    dt_s (..., T): seconds since the frame before, `NEW_S` for a first one.
+    dt_s (..., T): seconds since the frame before, `NEW_S` for a first one. on_axis: without it
+    people are moved to the middle of the image but not turned, which is for ablation.
     """
     xp = array_namespace(rays)
     seen = ~xp.any(xp.isnan(rays), axis=-1)
@@ -130,11 +137,12 @@ def intake(
     lost = ahead[..., 2:] < 0.01  # nobody so far: straight ahead
     ahead = xp.where(lost, _row(xp, (0.0, 0.0, 1.0), rays), ahead)
     centre = ahead[..., :2] / ahead[..., 2:]
-    rotation = rotation_to_axis(centre)
+    rotation = rotation_to_axis(centre if on_axis else xp.zeros_like(centre))
     turned = direction @ xp.matrix_transpose(rotation)
     # A ray more than 84 degrees off the axis is not on this person; keep the slope finite.
     floor = xp.full_like(turned[..., 2:], 0.1)
     turned = turned[..., :2] / xp.where(turned[..., 2:] > 0.1, turned[..., 2:], floor)
+    turned = turned if on_axis else turned - centre[..., None, :]
 
     own = xp.sum(turned * weight[..., None], axis=-2, keepdims=True) / nearly[..., None]
     reach = xp.sum(mask * _row(xp, _REACH2, rays), axis=-1)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 FARTHEST_HOP = 8
@@ -14,15 +15,18 @@ class JointAttention(nn.Module):
     hops (J, J): that distance; None: no bias.
     """
 
-    hops: Tensor | None
+    near: Tensor
 
     def __init__(self, width: int, heads: int, hops: Tensor | None) -> None:
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
-        self.register_buffer("hops", hops, persistent=False)
+        self.biased = hops is not None
         if hops is not None:
+            # One of nine for each pair: a product is far cheaper to train through than an index.
+            near = F.one_hot(hops, FARTHEST_HOP + 1).flatten(0, 1).T.float()
+            self.register_buffer("near", near, persistent=False)
             self.hop_bias = nn.Parameter(torch.zeros(heads, FARTHEST_HOP + 1))
             self.pair_bias = nn.Parameter(torch.zeros(heads, *hops.shape))
 
@@ -31,8 +35,8 @@ class JointAttention(nn.Module):
         *outer, joints, width = x.shape
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).movedim((-3, -2), (0, -3))
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-        if self.hops is not None:
-            scores = scores + (self.hop_bias[:, self.hops] + self.pair_bias)
+        if self.biased:
+            scores = scores + ((self.hop_bias @ self.near).view_as(self.pair_bias) + self.pair_bias)
         mixed = scores.softmax(-1) @ v
         return self.out(mixed.transpose(-3, -2).reshape(*outer, joints, width))
 

@@ -51,6 +51,7 @@ class RiverOptions:
     least_confidence: float = LEAST_CONFIDENCE  # joints below count as not seen
     window: int = 1024  # frames per run
     overlap_s: float = 12.0  # twice the longest memory; at most half a window
+    on_axis: bool = True  # as the network was taught (`intake`)
 
     def __post_init__(self) -> None:
         if self.height_m is not None and not 0.3 < self.height_m < 3:
@@ -164,12 +165,13 @@ class RiverLifter:
         self, rays: Array, confidence: Array, dt_s: Array, known: Known, progress: Progress | None
     ) -> tuple[Array, Array]:
         """Poses (T, 28, 3) in camera axes and their scales (T, 28, 2) across and along the ray."""
-        seen = intake(rays, confidence, dt_s, known)[0]
+        on_axis = self.options.on_axis
+        seen = intake(rays, confidence, dt_s, known, on_axis=on_axis)[0]
         joints = self._answers(seen, dt_s, progress, share=0)
         xyz, scales = self._in_camera(seen, joints)
         if self.options.flip:
             twin = confidence[:, BODY.mirror], dt_s, known.mirrored()
-            seen = intake(mirrored(rays), *twin)[0]
+            seen = intake(mirrored(rays), *twin, on_axis=on_axis)[0]
             joints = self._answers(seen, dt_s, progress, share=1)
             other, theirs = self._in_camera(seen, joints)
             xyz = (xyz + mirrored(other)) / 2

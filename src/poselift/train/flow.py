@@ -55,7 +55,8 @@ class FlowConfig:
     lengths: (share of the run, frames of a clip from there on): clips grow, many motions first,
     long memory later; both_ways: share of steps, the others are live; size_free, velocity_s,
     scales: weights of the losses beside the place; taught: weight of what a live answer lacks of
-    the same network's answer both ways; detector: the only one of LAYOUTS that is seen, None: all.
+    the same network's answer both ways; detector: the only one of LAYOUTS that is seen, None: all;
+    on_axis: people are turned onto the optical axis (`intake`).
     """
 
     lengths: tuple[tuple[float, int], ...] = ((0.0, 9), (0.3, 27), (0.8, 81))
@@ -65,6 +66,7 @@ class FlowConfig:
     scales: float = 0.003
     taught: float = 0.0
     detector: str | None = None
+    on_axis: bool = True
 
     def __post_init__(self) -> None:
         shares, frames = zip(*self.lengths, strict=True)
@@ -97,7 +99,9 @@ class Flow:
         frames = [length for start, length in c.lengths if progress >= start][-1]
         with torch.no_grad():
             count = max(1, source.windows * FRAMES // frames)
-            clips = clip_batch(source.motions, count, frames, source.synth, g, c.detector)
+            clips = clip_batch(
+                source.motions, count, frames, source.synth, g, c.detector, on_axis=c.on_axis
+            )
         live = bool(uniform((), 0, 1, g) >= c.both_ways)
         ahead = DELAYS[int(choice(DELAY_WEIGHTS, 1, g))] if live else None
         with torch.autocast(g.device.type, torch.bfloat16, enabled=self.bf16):
@@ -112,7 +116,15 @@ class Flow:
     def error_m(self, model: nn.Module, source: Source, g: torch.Generator) -> float:
         """MPJPE looking both ways."""
         count = max(1, source.windows // 9)
-        clips = clip_batch(source.motions, count, 3 * FRAMES, source.synth, g, plain=True)
+        clips = clip_batch(
+            source.motions,
+            count,
+            3 * FRAMES,
+            source.synth,
+            g,
+            plain=True,
+            on_axis=self.config.on_axis,
+        )
         guess = answers(model, clips, None)[..., :3]
         error = (guess - guess[:, :, :1] - clips.joints_m)[:, :, : len(H36M)]
         return float(error.norm(dim=-1).mean())
@@ -133,6 +145,7 @@ def clip_batch(
     detector: str | None = None,
     *,
     plain: bool = False,
+    on_axis: bool = True,
 ) -> Clips:
     """Clips of random detectors, or of one, half of them mirrored. plain: COCO-17, nothing told."""
     scene = motions.scene(batch, frames, _at_any_rate(config), g)
@@ -152,7 +165,7 @@ def clip_batch(
     known = Known(told[:, None], centres[:, None], height[:, None], up)
     dt_s = scene.dt_s[:, None].repeat(1, frames)
     dt_s[:, 0] = NEW_S
-    seen, _ = intake(rays, confidence, dt_s, known)
+    seen, _ = intake(rays, confidence, dt_s, known, on_axis=on_axis)
     return Clips(seen, dt_s, seen.to_view(joints))
 
 

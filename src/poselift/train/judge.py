@@ -6,7 +6,7 @@ as the product would run them. `river-nano@4`, or `runs/a@4`, is judged live, 4 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,7 +21,7 @@ from poselift.models.network import Network
 from poselift.models.river import River
 from poselift.models.river_lifter import RiverLifter
 from poselift.report import Cost, Results, to_records
-from poselift.train import baselines, cost
+from poselift.train import baselines, checkpoint, cost
 from poselift.train.batches import Motions
 from poselift.train.live import LiveLifter
 from poselift.train.openbench import NAME, TRACKS, load_or_make
@@ -134,8 +134,17 @@ def contender_from_runs(runs: Sequence[Path], name: str | None = None) -> Conten
     with TemporaryDirectory() as folder:
         for number, run in enumerate(runs):
             path, model = _exported(run, Path(folder) / f"{number}")
-            lifters.append(load(path, threads=1))
+            lifters.append(_as_taught(load(path, threads=1), run))
     return of_lifters(name or lifters[0].info.name, lifters, model)
+
+
+def _as_taught(lifter: Lifter | RiverLifter, run: Path) -> Lifter | RiverLifter:
+    """The lifter, given people as its run was."""
+    if isinstance(lifter, RiverLifter):
+        _, facts = checkpoint.load(run / "best.safetensors")
+        on_axis = facts["config"].get("flow", {}).get("on_axis", True)
+        lifter.options = replace(lifter.options, on_axis=on_axis)
+    return lifter
 
 
 def _exported(run: Path, folder: Path) -> tuple[Path, Network | River]:

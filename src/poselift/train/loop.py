@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from poselift.errors import InputError
 from poselift.models import build, info
 from poselift.models.network import Network
+from poselift.models.river import River
 from poselift.train import checkpoint
 from poselift.train.batches import Motions, SynthConfig, generator, make_batch
 from poselift.train.flow import Flow, FlowConfig
+from poselift.train.growth import grown
 from poselift.train.lessons import Lesson, Source, Windows
 from poselift.train.pack import Pack, read_pack
 
@@ -50,7 +52,8 @@ class TrainConfig:
     save_every_s: float = 60.0
     bf16: bool = True
     compiled: bool = False  # the network's blocks, for speed: some minutes to begin with
-    start_from: str | None = None  # folder of a finished run whose averaged weights come first
+    # Folder of a finished run whose averaged weights come first; of `river` also a smaller one's.
+    start_from: str | None = None
     synth: SynthConfig = field(default_factory=SynthConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)  # of `river`
     network: dict[str, Any] = field(default_factory=dict)
@@ -79,7 +82,10 @@ class Run:
         self.model = build(config.lifter, **config.network).to(device)
         if config.start_from:
             tensors, _ = checkpoint.load(Path(config.start_from) / "last.safetensors")
-            self.model.load_state_dict(checkpoint.under("average", tensors))
+            weights = checkpoint.under("average", tensors)
+            if isinstance(self.model, River):
+                weights = grown(weights, self.model)
+            self.model.load_state_dict(weights)
         self.average = build(config.lifter, **config.network).to(device).eval()
         self.average.load_state_dict(self.model.state_dict())
         self.optimizer = torch.optim.AdamW(
@@ -120,7 +126,7 @@ class Run:
         tensors, facts = checkpoint.load(last)
         # The length may change: it only moves the point where the rate begins to fall.
         defaults = json.loads(json.dumps(asdict(TrainConfig())))
-        stored = defaults | facts["config"] | {"steps": wanted["steps"]}
+        stored = _over(defaults, facts["config"]) | {"steps": wanted["steps"]}
         if stored != wanted:
             changed = [name for name in wanted if stored.get(name) != wanted[name]]
             raise InputError(
@@ -251,6 +257,14 @@ def lesson(config: TrainConfig) -> Lesson:
     if gives == "stream":
         return Flow(config.bf16, config.flow)
     return Windows(gives == "all", config.bf16)
+
+
+def _over(defaults: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
+    """A stored configuration; what it lacks was not an option yet, and is as by default."""
+    return defaults | {
+        name: _over(defaults.get(name, {}), value) if isinstance(value, dict) else value
+        for name, value in stored.items()
+    }
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -213,6 +213,7 @@ _RIVER = Study(
         replace(_river("base", "as it is, smaller"), seeds=3),
         _river("no-bias", "attention without the skeleton", network={"skeleton_bias": False}),
         _river("frames", "memory by frames, not seconds", network={"seconds": False}),
+        _river("off-axis", "people moved, not turned", flow=FlowConfig(on_axis=False)),
         _river("no-offsets", "all detectors agree on joints", replace(_PLAIN, definition=0.0)),
         _river(
             "skeleton",
