@@ -192,3 +192,24 @@ def read_results_of_nothing():
     from poselift.report import Results
 
     return replace(Results())
+
+
+def test_train_passes_on_what_river_is_taught(tiny_pack, tmp_path, capsys):
+    command = ["train", str(tiny_pack), "--model", "river-nano", "--steps", "1", "--batch", "2"]
+    command += ["--set", "width=16", "depth=1"]
+    words = ["--teach", "both_ways=0", "detector=coco17"]
+    assert main([*command, "-o", str(tmp_path / "live"), *words, "--lengths", "0:9"]) == 0
+    config = json.loads((tmp_path / "live" / "config.json").read_text())
+    assert config["flow"]["both_ways"] == 0
+    assert config["flow"]["detector"] == "coco17"
+    assert config["flow"]["lengths"] == [[0.0, 9]]
+    wrong = {
+        "both_way=0": "--teach: found both_way (known: both_ways, detector",
+        "both_ways=2": "both_ways: expected a share from 0 to 1, found 2",
+        "scales=much": "scales: expected a weight of at least 0, found much",
+        "on_axis=0": "on_axis: expected true or false, found 0",
+        "detector=coco": "unknown detector: found 'coco' (known: body25, coco17",
+    }
+    for word, message in wrong.items():
+        assert main([*command, "-o", str(tmp_path / "wrong"), "--teach", word]) == 1
+        assert message in capsys.readouterr().err

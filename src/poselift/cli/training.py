@@ -80,6 +80,12 @@ def _add_train(verbs: Any) -> None:
         help="of river: how long clips are from which share of the run on (0:9 0.3:27 0.8:81)",
     )
     parser.add_argument(
+        "--teach",
+        nargs="+",
+        metavar="NAME=VALUE",
+        help="of river: how much of what is taught (both_ways=0 detector=coco17 taught=0.5)",
+    )
+    parser.add_argument(
         "--set", dest="network", nargs="+", metavar="NAME=VALUE", help="the network's own options"
     )
     parser.add_argument("--fp32", dest="bf16", action="store_false", default=None)
@@ -92,11 +98,16 @@ def _add_train(verbs: Any) -> None:
 
 def _train(args: argparse.Namespace) -> int:
     loop = needs_torch("poselift.train.loop")
-    args.network = _values(args.network or ())
+    args.network = _values("--set", args.network)
     names = {option.name for option in fields(loop.TrainConfig)}
     given = {n: v for n, v in vars(args).items() if n in names and v not in (None, {})}
+    flow = _values("--teach", args.teach)
+    known = {option.name for option in fields(loop.FlowConfig)} - {"lengths"}
+    if unknown := flow.keys() - known:
+        raise InputError("--teach", found=", ".join(sorted(unknown)), known=sorted(known))
     if args.lengths:
-        given["flow"] = loop.FlowConfig(lengths=tuple(args.lengths))
+        flow["lengths"] = tuple(args.lengths)
+    given["flow"] = loop.FlowConfig(**flow)
     run = loop.Run(loop.TrainConfig(**given), args.pack, args.out, device_of(args))
     with training_on_stderr(run.config.steps) as report:
         run.run(report, minutes=args.minutes)
@@ -115,13 +126,13 @@ def _length(word: str) -> tuple[float, int]:
         ) from None
 
 
-def _values(words: Sequence[str]) -> dict[str, Any]:
+def _values(option: str, words: Sequence[str] | None) -> dict[str, Any]:
     """NAME=VALUE with numbers, true and false, lists in JSON, or else text."""
     out = {}
-    for word in words:
+    for word in words or ():
         name, equals, text = word.partition("=")
         if not equals:
-            raise InputError("--set", expected="NAME=VALUE", found=word)
+            raise InputError(option, expected="NAME=VALUE", found=word)
         try:
             out[name] = json.loads(text)
         except json.JSONDecodeError:

@@ -74,6 +74,13 @@ class FlowConfig:
         if not rising or min(frames) < 2:
             expected = "shares that rise from 0 to at most 1, each with 2 or more frames"
             raise InputError("lengths of clips", expected=expected, found=self.lengths)
+        for name in ("both_ways", "size_free", "velocity_s", "scales", "taught"):
+            weight, most = getattr(self, name), 1 if name == "both_ways" else float("inf")
+            if not (isinstance(weight, int | float) and 0 <= weight <= most):
+                expected = "a share from 0 to 1" if most == 1 else "a weight of at least 0"
+                raise InputError(name, expected=expected, found=weight)
+        if not isinstance(self.on_axis, bool):
+            raise InputError("on_axis", expected="true or false", found=self.on_axis)
         if self.detector not in (None, *LAYOUTS):
             raise UnknownNameError("detector", str(self.detector), LAYOUTS)
 
@@ -114,7 +121,7 @@ class Flow:
         return total
 
     def error_m(self, model: nn.Module, source: Source, g: torch.Generator) -> float:
-        """MPJPE looking both ways."""
+        """MPJPE looking both ways, or at once where nothing else is taught."""
         count = max(1, source.windows // 9)
         clips = clip_batch(
             source.motions,
@@ -125,7 +132,7 @@ class Flow:
             plain=True,
             on_axis=self.config.on_axis,
         )
-        guess = answers(model, clips, None)[..., :3]
+        guess = answers(model, clips, None if self.config.both_ways else 0)[..., :3]
         error = (guess - guess[:, :, :1] - clips.joints_m)[:, :, : len(H36M)]
         return float(error.norm(dim=-1).mean())
 
