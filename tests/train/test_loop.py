@@ -1,6 +1,7 @@
 """One tiny run shared by all tests here: torch's first optimiser alone costs seconds."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -120,6 +121,14 @@ def test_resume_is_exact(tiny_pack, tmp_path):
 def test_another_configuration_in_the_same_folder_is_refused(finished, tiny_pack):
     with pytest.raises(InputError, match="other values of rate"):
         Run(replace(CONFIG, rate=1e-4), tiny_pack, finished.out, CPU)
+
+
+def test_a_run_may_be_made_longer_and_its_rate_fall_earlier(finished, tiny_pack, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished.out, copy)
+    longer = replace(CONFIG, steps=CONFIG.steps + 5, decay_share=0.9)
+    assert Run(longer, tiny_pack, copy, CPU).step == finished.step
+    assert json.loads((copy / "config.json").read_text())["decay_share"] == 0.9
 
 
 def test_a_run_from_before_an_option_was_there_goes_on(finished, tiny_pack, tmp_path):

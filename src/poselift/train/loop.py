@@ -120,13 +120,17 @@ class Run:
     def _resume(self) -> None:
         last = self.out / "last.safetensors"
         wanted = json.loads(json.dumps(asdict(self.config)))
-        if not last.exists():
-            (self.out / "config.json").write_text(json.dumps(wanted, indent=2))
-            return
-        tensors, facts = checkpoint.load(last)
-        # The length may change: it only moves the point where the rate begins to fall.
+        if last.exists():
+            self._take_up(*checkpoint.load(last), wanted)
+        (self.out / "config.json").write_text(json.dumps(wanted, indent=2))
+
+    def _take_up(
+        self, tensors: dict[str, Tensor], facts: dict[str, Any], wanted: dict[str, Any]
+    ) -> None:
+        # These may change: they only move the point where the rate begins to fall.
+        free = {name: wanted[name] for name in ("steps", "decay_share")}
         defaults = json.loads(json.dumps(asdict(TrainConfig())))
-        stored = _over(defaults, facts["config"]) | {"steps": wanted["steps"]}
+        stored = _over(defaults, facts["config"]) | free
         if stored != wanted:
             changed = [name for name in wanted if stored.get(name) != wanted[name]]
             raise InputError(
