@@ -1,5 +1,7 @@
 """A larger `river` grown from a smaller one."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -41,8 +43,9 @@ def answers(river: River, ahead: int | None) -> torch.Tensor:
     ],
 )
 @pytest.mark.parametrize("ahead", [None, 0, 4])
-def test_it_begins_with_the_answers_of_the_smaller(larger, ahead):
-    small, large = network(SMALL, 0), River(larger).eval()
+@pytest.mark.parametrize("depth", [1, 2])
+def test_it_begins_with_the_answers_of_the_smaller(larger, depth, ahead):
+    small, large = network(replace(SMALL, depth=depth), 0), River(larger).eval()
     assert not torch.allclose(answers(large, ahead), answers(small, ahead), atol=1e-2)
     large.load_state_dict(grown(small.state_dict(), large))
     torch.testing.assert_close(answers(large, ahead), answers(small, ahead), atol=1e-5, rtol=1e-5)

@@ -48,10 +48,10 @@ def _blocks(small: dict[str, Tensor], large: dict[str, Tensor]) -> list[tuple[in
     )
     if old > new:
         raise WeightsError("growth", expected=f"at most {new} blocks", found=f"{old}")
-    # The last stays the last; the new ones are spread over those before.
-    takes = [min(old - 2, i * (old - 1) // (new - 1)) if old > 1 else 0 for i in range(new - 1)]
-    takes.append(old - 1)
-    return [(source, source in takes[:i]) for i, source in enumerate(takes)]
+    before, places = old - 1, range(new - 1)  # the last stays the last
+    sources = [i * before // len(places) for i in places]
+    fresh = [before == 0 or (i > 0 and sources[i] == sources[i - 1]) for i in places]
+    return [*zip(sources, fresh, strict=True), (before, False)]
 
 
 def _grown(
