@@ -1,17 +1,21 @@
 """The verbs of training and judging, through the door."""
 
 import json
-from dataclasses import replace
+import shlex
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from poselift.cli import main
+from poselift.errors import InputError
 from poselift.report import read_results
 from poselift.train import openbench, study
 from poselift.train.batches import SynthConfig
+from poselift.train.flow import FlowConfig
 from poselift.train.loop import TrainConfig
 from poselift.train.pack import read_pack
+from poselift.train.ship import _commands
 from poselift.train.study import Study, Variant, as_study, preset
 
 NETWORK = {"frames": 9, "strides": [3, 3], "width": 16, "hidden": 16, "heads": 2, "layers": 1}
@@ -213,3 +217,29 @@ def test_train_passes_on_what_river_is_taught(tiny_pack, tmp_path, capsys):
     for word, message in wrong.items():
         assert main([*command, "-o", str(tmp_path / "wrong"), "--teach", word]) == 1
         assert message in capsys.readouterr().err
+
+
+def test_the_command_in_a_record_gives_the_same_run(tmp_path, monkeypatch):
+    """What `ship` writes down, read by the command line, is the configuration of the run."""
+    config = TrainConfig(
+        lifter="river-nano",
+        steps=7,
+        rate=1.2e-3,
+        decay_share=0.73,
+        compiled=True,
+        flow=FlowConfig(
+            lengths=((0.0, 27), (0.7, 81)), taught=0.5, detector="coco17", on_axis=False
+        ),
+        network={"width": 16, "skeleton_bias": False},
+    )
+    (command,) = _commands({"config": json.loads(json.dumps(asdict(config))), "step": 7})
+    made = []
+
+    class Noted:
+        def __init__(self, config, *where):
+            made.append(config)
+            raise InputError("noted")
+
+    monkeypatch.setattr("poselift.train.loop.Run", Noted)
+    assert main(shlex.split(command)[1:]) == 1
+    assert made == [config]

@@ -118,12 +118,25 @@ def _commands(facts: dict[str, Any]) -> list[str]:
     lengths = [tuple(pair) for pair in config["flow"]["lengths"]]
     if lengths != [*usual["flow"]["lengths"]]:
         words += ["--lengths", *(f"{share:g}:{frames}" for share, frames in lengths)]
-    if config["network"]:
-        options = (f"{name}={json.dumps(value)}" for name, value in config["network"].items())
-        words += ["--set", *map(shlex.quote, options)]
+    if config["decay_share"] != usual["decay_share"]:
+        words.append(f"--decay {config['decay_share']:g}")
+    taught = {
+        name: value
+        for name, value in config["flow"].items()
+        if name != "lengths" and value != usual["flow"][name]
+    }
+    for option, values in (("--teach", taught), ("--set", config["network"])):
+        if values:
+            pairs = (f"{name}={_word(value)}" for name, value in values.items())
+            words += [option, *map(shlex.quote, pairs)]
     words += ["--fp32"] if not config["bf16"] else []
     words += ["--compile"] if config["compiled"] else []
     return [*commands, " ".join(words)]
+
+
+def _word(value: Any) -> str:
+    """As the command line reads it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def pack_facts(pack: Pack) -> dict[str, str]:
