@@ -408,7 +408,7 @@ def test_models_as_a_table_and_as_json(capsys):
         assert row["licence"] == "Apache-2.0"
     assert [row["name"] for row in rows if row["shipped"]] == [
         *("strided-27", "semgcn", "semgcn-nonlocal", "tcn-1", "srnet-1", "srnet-27"),
-        *("dgnet-27", "mixste-27-narrow", "ppca", "river-nano"),
+        *("dgnet-27", "mixste-27-narrow", "ppca", "river-nano", "river-small"),
     ]
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ALIASES", "DEFAULT", "LIFTERS", "LifterInfo", "build", "info", "load", "table"]
 DEFAULT = "river"
-ALIASES = {"river": "river-nano"}  # a family by the size that is meant where none is named
+ALIASES = {"river": "river-small"}  # a family by the size that is meant where none is named
 Graph = Literal["offline", "step"]
 # Where a record says which file a graph is in, and that file's hash.
 _FIELDS: dict[Graph, tuple[str, str]] = {
