@@ -199,7 +199,7 @@ def test_a_loaded_graph_refuses_nan():
         load("strided-27").run(joints)
     points, facts, dt_s = np.zeros((1, 3, 28, 4)), np.zeros((1, 3, FACTS)), np.ones((1, 3))
     points[0, 1, 5] = np.nan
-    with pytest.raises(InputError, match="points of river-nano: expected finite numbers"):
+    with pytest.raises(InputError, match="points of river-small: expected finite numbers"):
         load("river").run(points, facts, dt_s)
 
 

@@ -24,7 +24,7 @@ class JointAttention(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
         self.biased = hops is not None
         if hops is not None:
-            # One of nine for each pair: a product is far cheaper to train through than an index.
+            # One of nine for each pair: a sum is far cheaper to train through than an index.
             near = F.one_hot(hops, FARTHEST_HOP + 1).flatten(0, 1).T.float()
             self.register_buffer("near", near, persistent=False)
             self.hop_bias = nn.Parameter(torch.zeros(heads, FARTHEST_HOP + 1))
@@ -36,7 +36,8 @@ class JointAttention(nn.Module):
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).movedim((-3, -2), (0, -3))
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
         if self.biased:
-            scores = scores + ((self.hop_bias @ self.near).view_as(self.pair_bias) + self.pair_bias)
+            by_hop = (self.hop_bias[..., None] * self.near).sum(1).view_as(self.pair_bias)
+            scores = scores + (by_hop + self.pair_bias)
         mixed = scores.softmax(-1) @ v
         return self.out(mixed.transpose(-3, -2).reshape(*outer, joints, width))
 

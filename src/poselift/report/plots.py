@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 MOST_BARS = 5  # lifters in a picture of bars; more cannot be told apart
 ROW_LABELS = 14  # labels of strata beside each other
 ROW_LETTERS = 70  # of labels below one panel, before they are written aslant
+_COST_SPAN = 10.0  # a cost axis spans at least that factor, and so at least one of its ticks
 _LATE = re.compile(r"live, (\d+) frames late")
 _JOINTS = (
     *("nose", "head_top", "thorax", "spine", "right_hip", "left_hip"),
@@ -95,7 +96,10 @@ def error_by_joint(board: Board) -> "Figure | None":
 
 
 def error_by_cost(board: Board) -> "Figure | None":
-    """MPJPE on the headline track over multiply-adds and over time, both logarithmic."""
+    """MPJPE on the headline track over multiply-adds and over time, both logarithmic.
+
+    Live lifters are in it where no other is; else `error_by_delay` shows what they lose.
+    """
     columns = {
         "macs_per_frame": "multiply-adds per frame",
         "ms_per_frame": "milliseconds per frame",
@@ -106,6 +110,7 @@ def error_by_cost(board: Board) -> "Figure | None":
         if (cost := board.cost(runner))
         and (record := board.get(runner, board.headline, "mpjpe_mm"))
     ]
+    rows = [row for row in rows if not _LATE.fullmatch(row[0].mode)] or rows
     shown = [name for name in columns if any(getattr(cost, name) > 0 for _, cost, _ in rows)]
     if not shown:
         return None
@@ -291,7 +296,13 @@ def _scatter(board: Board, axes: "Axes", points: Sequence[Point]) -> None:
         )
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: large(value))
+    axes.xaxis.set_minor_formatter("")
     axes.margins(x=0.16, y=0.16)
+    # Costs that hardly differ would spread over the whole width, with ticks that say nothing.
+    least, most = (choose(x for _, x, _ in points) for choose in (min, max))
+    if most < _COST_SPAN * least:
+        middle = (least * most) ** 0.5
+        axes.set_xlim(middle / _COST_SPAN**0.6, middle * _COST_SPAN**0.6)
 
 
 def _name(board: Board, axes: "Axes", points: Sequence[Point]) -> None:
