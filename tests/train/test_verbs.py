@@ -217,6 +217,17 @@ def test_train_passes_on_what_river_is_taught(tiny_pack, tmp_path, capsys):
     for word, message in wrong.items():
         assert main([*command, "-o", str(tmp_path / "wrong"), "--teach", word]) == 1
         assert message in capsys.readouterr().err
+    assert main([*command, "-o", str(tmp_path / "wrong"), "--decay", "2"]) == 1
+    assert "expected a share of the steps from 0 to 1, found 2.0" in capsys.readouterr().err
+
+
+def test_an_ablation_that_the_product_cannot_run_is_not_shipped(tiny_pack, tmp_path, capsys):
+    run = str(tmp_path / "run")
+    train = ["train", str(tiny_pack), "-o", run, "--model", "river-nano", "--steps", "1"]
+    train += ["--batch", "2", "--set", "width=16", "depth=1", "--teach", "on_axis=false"]
+    assert main(train) == 0
+    assert main(["ship", run, str(tiny_pack), "-o", str(tmp_path / "out")]) == 1
+    assert "expected a network of people on the axis" in capsys.readouterr().err
 
 
 def test_the_command_in_a_record_gives_the_same_run(tmp_path, monkeypatch):

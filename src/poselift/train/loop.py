@@ -35,7 +35,7 @@ _MEETING = 1  # rank of the streams that they draw from; steps have rank 0
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One run. Saved beside its weights; the same numbers give the same run."""
+    """One run. Saved beside its weights; the same numbers give the same run. Raises InputError."""
 
     lifter: str = "strided-27"
     seed: int = 0
@@ -57,6 +57,11 @@ class TrainConfig:
     synth: SynthConfig = field(default_factory=SynthConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)  # of `river`
     network: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay_share <= 1:
+            expected = "a share of the steps from 0 to 1"
+            raise InputError("decay of the rate", expected=expected, found=self.decay_share)
 
 
 @dataclass(frozen=True)

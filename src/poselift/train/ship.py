@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from poselift.errors import WeightsError
+from poselift.errors import InputError, WeightsError
 from poselift.evaluate import Clip
 from poselift.models import load
 from poselift.models.river import River
@@ -54,9 +54,14 @@ def ship(
     """Export, check against torch, judge through onnxruntime, write `<name>.onnx` and `.json`.
 
     `river` gets its step too, and honest scales of its uncertainty. Returns the path by which the
-    weights are loaded and the results. Raises WeightsError where the file is over 10 MB.
+    weights are loaded and the results. Raises WeightsError where the file is over 10 MB, InputError
+    for an ablation that the product cannot run.
     """
     model, record, facts = network(run)
+    if not facts["config"].get("flow", {}).get("on_axis", True):
+        raise InputError(
+            str(run), expected="a network of people on the axis", found="on_axis=false"
+        )
     out.mkdir(parents=True, exist_ok=True)
     card, exported = write_graphs(model, record, out, half=True)
     _check_size(out, card)
