@@ -46,9 +46,7 @@ def steps(frames: int = FRAMES, dt: float = 1 / 30) -> np.ndarray:
 
 def taken(rays: np.ndarray, known: Known | None = None, **changes):
     given = {"confidence": np.ones(rays.shape[:-1]), "dt_s": steps(len(rays))} | changes
-    on_axis = given.get("on_axis", True)
-    known = known or nothing_known(len(rays))
-    return intake(rays, given["confidence"], given["dt_s"], known, on_axis=on_axis)[0]
+    return intake(rays, known=known or nothing_known(len(rays)), **given)[0]
 
 
 def test_shapes_and_the_way_back():

@@ -69,8 +69,9 @@ def _grown(
     if any(b > a for a, b in zip(fresh.shape, old.shape, strict=True)):
         expected = f"at most {tuple(fresh.shape)} for {name}"
         raise WeightsError("growth", expected=expected, found=f"{tuple(old.shape)}")
-    out = torch.zeros_like(fresh) if _WRITERS.fullmatch(name) else fresh.clone()
-    if not (new and _WRITERS.fullmatch(name)):
+    writes = _WRITERS.fullmatch(name)
+    out = torch.zeros_like(fresh) if writes else fresh.clone()
+    if not (new and writes):
         out[tuple(slice(size) for size in old.shape)] = old
     if _NORMS.fullmatch(name):
         out = out * (old.shape[-1] / fresh.shape[-1]) ** 0.5

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 
@@ -21,13 +22,13 @@ from poselift.models.network import Network
 from poselift.models.river import River
 from poselift.models.river_lifter import RiverLifter
 from poselift.report import Cost, Results, to_records
-from poselift.train import baselines, checkpoint, cost
+from poselift.train import baselines, cost
 from poselift.train.batches import Motions
 from poselift.train.live import LiveLifter
 from poselift.train.openbench import NAME, TRACKS, load_or_make
 from poselift.train.pack import Pack
 from poselift.train.rendered import BLAZEPOSE, blazepose_lift, rendered_clips
-from poselift.train.runs import is_run, network, write_card, write_graphs
+from poselift.train.runs import is_run, network, on_axis, write_card, write_graphs
 
 RENDERED = "rendered"
 ALL_TRACKS = (*(track for track in TRACKS if track != "cross-corpus"), RENDERED, "cross-corpus")
@@ -82,7 +83,11 @@ def _live(base: str, late: str) -> Contender:
         raise InputError("frames that a stream comes late", found=late, known=DELAYS)
     if is_run(Path(base)):
         with TemporaryDirectory() as folder:
-            path, model = _exported(Path(base), Path(folder))
+            path, model, facts = _exported(Path(base), Path(folder))
+            if not on_axis(facts):
+                raise InputError(
+                    base, expected="a run of people on the axis", found="on_axis=false"
+                )
             lifter = LiveLifter.load(str(path), int(late))
     else:
         lifter, model = LiveLifter.load(base, int(late)), _network_of(base)
@@ -133,26 +138,20 @@ def contender_from_runs(runs: Sequence[Path], name: str | None = None) -> Conten
     lifters, model = [], None
     with TemporaryDirectory() as folder:
         for number, run in enumerate(runs):
-            path, model = _exported(run, Path(folder) / f"{number}")
-            lifters.append(_as_taught(load(path, threads=1), run))
+            path, model, facts = _exported(run, Path(folder) / f"{number}")
+            lifter = load(path, threads=1)
+            if isinstance(lifter, RiverLifter):
+                lifter.options = replace(lifter.options, on_axis=on_axis(facts))
+            lifters.append(lifter)
     return of_lifters(name or lifters[0].info.name, lifters, model)
 
 
-def _as_taught(lifter: Lifter | RiverLifter, run: Path) -> Lifter | RiverLifter:
-    """The lifter, given people as its run was."""
-    if isinstance(lifter, RiverLifter):
-        _, facts = checkpoint.load(run / "best.safetensors")
-        on_axis = facts["config"].get("flow", {}).get("on_axis", True)
-        lifter.options = replace(lifter.options, on_axis=on_axis)
-    return lifter
-
-
-def _exported(run: Path, folder: Path) -> tuple[Path, Network | River]:
-    """A run's weights in a folder: the path by which they are loaded, and the network."""
+def _exported(run: Path, folder: Path) -> tuple[Path, Network | River, dict[str, Any]]:
+    """A run's weights in a folder: the path by which they are loaded, network, the run's facts."""
     folder.mkdir(parents=True, exist_ok=True)
-    model, record, _ = network(run)
+    model, record, facts = network(run)
     card, _ = write_graphs(model, record, folder, half=False)
-    return write_card(card, folder), model
+    return write_card(card, folder), model, facts
 
 
 def tracks_of(

@@ -132,10 +132,10 @@ class Run:
     def _take_up(
         self, tensors: dict[str, Tensor], facts: dict[str, Any], wanted: dict[str, Any]
     ) -> None:
+        """Go on from a checkpoint. Raises InputError where it is another run's."""
         # These may change: they only move the point where the rate begins to fall.
         free = {name: wanted[name] for name in ("steps", "decay_share")}
-        defaults = json.loads(json.dumps(asdict(TrainConfig())))
-        stored = _over(defaults, facts["config"]) | free
+        stored = full_config(facts["config"]) | free
         if stored != wanted:
             changed = [name for name in wanted if stored.get(name) != wanted[name]]
             raise InputError(
@@ -266,6 +266,11 @@ def lesson(config: TrainConfig) -> Lesson:
     if gives == "stream":
         return Flow(config.bf16, config.flow)
     return Windows(gives == "all", config.bf16)
+
+
+def full_config(stored: dict[str, Any]) -> dict[str, Any]:
+    """A run's stored configuration with today's options, as JSON."""
+    return _over(json.loads(json.dumps(asdict(TrainConfig()))), stored)
 
 
 def _over(defaults: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from poselift.models.network import Lifted, Network
 from poselift.models.river import PARTS, River, State
 from poselift.models.river_lifter import RiverLifter
 from poselift.train import checkpoint, cost
+from poselift.train.loop import full_config
 from poselift.train.walker import walk_rays
 
 
@@ -41,6 +42,11 @@ def network(run: Path) -> tuple[Network | River, LifterInfo, dict[str, Any]]:
         "macs_per_frame": round(cost.macs_per_frame(model, record)),
     }
     return model, replace(record, **size), facts
+
+
+def on_axis(facts: Mapping[str, Any]) -> bool:
+    """Whether a run of `river` was taught people on the optical axis, as the product gives them."""
+    return full_config(facts["config"])["flow"]["on_axis"]
 
 
 def lifter_from_run(run: Path) -> Lifter | RiverLifter:

@@ -3,7 +3,6 @@
 import json
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,9 @@ from poselift.train import checkpoint
 from poselift.train.batches import Motions, SynthConfig, splits_of
 from poselift.train.calibrate import calibration
 from poselift.train.judge import Progress, judge, of_lifters
-from poselift.train.loop import TrainConfig
+from poselift.train.loop import full_config
 from poselift.train.pack import Pack
-from poselift.train.runs import network, write_card, write_graphs
+from poselift.train.runs import network, on_axis, write_card, write_graphs
 
 MEASURED = ("mpjpe_mm", "p_mpjpe_mm", "n_mpjpe_mm", "mpjve_mm_s", "angle_deg")
 MEASURED_HOW = (
@@ -58,7 +57,7 @@ def ship(
     for an ablation that the product cannot run.
     """
     model, record, facts = network(run)
-    if not facts["config"].get("flow", {}).get("on_axis", True):
+    if not on_axis(facts):
         raise InputError(
             str(run), expected="a network of people on the axis", found="on_axis=false"
         )
@@ -109,8 +108,7 @@ def measured(results: Results) -> dict[str, dict[str, float]]:
 
 def _commands(facts: dict[str, Any]) -> list[str]:
     """The commands that made a run, those of the run that it started from first."""
-    usual = asdict(TrainConfig())
-    config, commands = usual | facts["config"], []
+    usual, config, commands = full_config({}), full_config(facts["config"]), []
     first = config["start_from"] and Path(config["start_from"]) / "last.safetensors"
     if first:
         before = checkpoint.load(first)[1]
@@ -120,8 +118,8 @@ def _commands(facts: dict[str, Any]) -> list[str]:
     for name in ("steps", "batch", "rate", "seed", "start_from", "validate_every"):
         if config[name] is not None:
             words.append(f"--{name.replace('_', '-')} {config[name]}")
-    lengths = [tuple(pair) for pair in config["flow"]["lengths"]]
-    if lengths != [*usual["flow"]["lengths"]]:
+    lengths = config["flow"]["lengths"]
+    if lengths != usual["flow"]["lengths"]:
         words += ["--lengths", *(f"{share:g}:{frames}" for share, frames in lengths)]
     if config["decay_share"] != usual["decay_share"]:
         words.append(f"--decay {config['decay_share']:g}")
