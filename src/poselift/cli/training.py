@@ -58,6 +58,9 @@ def _add_train(verbs: Any) -> None:
     parser.add_argument("--batch", type=int, help="windows per step")
     parser.add_argument("--rate", type=float, help="learning rate at its height")
     parser.add_argument(
+        "--optimizer", metavar="NAME", help="adamw (default), or muon for networks of blocks"
+    )
+    parser.add_argument(
         "--decay",
         dest="decay_share",
         type=float,

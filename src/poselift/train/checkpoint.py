@@ -6,6 +6,7 @@ and the configuration are JSON in the file's metadata.
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,21 +47,24 @@ def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
 
 
-def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state by parameter name."""
+def optimizer_tensors(
+    model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
+) -> dict[str, Tensor]:
+    """The state of all optimizers by parameter name."""
     return {
         f"{name}.{key}": torch.as_tensor(value)
         for name, parameter in model.named_parameters()
-        for key, value in optimizer.state.get(parameter, {}).items()
+        for each in optimizers
+        for key, value in each.state.get(parameter, {}).items()
     }
 
 
-def restore_optimizer(
-    model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
+def restore_optimizers(
+    model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], tensors: dict[str, Tensor]
 ) -> None:
     """Put `optimizer_tensors` back."""
+    owner = {p: each for each in optimizers for g in each.param_groups for p in g["params"]}
     for name, parameter in model.named_parameters():
-        state = under(name, tensors)
-        for key, value in state.items():
+        for key, value in under(name, tensors).items():
             place = "cpu" if key == "step" else parameter.device
-            optimizer.state[parameter][key] = value.to(place)
+            owner[parameter].state[parameter][key] = value.to(place)

@@ -24,6 +24,7 @@ from poselift.train.batches import Motions, SynthConfig, generator, make_batch
 from poselift.train.flow import Flow, FlowConfig
 from poselift.train.growth import grown
 from poselift.train.lessons import Lesson, Source, Windows
+from poselift.train.optimizers import optimizers
 from poselift.train.pack import Pack, read_pack
 
 # Validation draws from streams of its own, far from those of any training step.
@@ -42,6 +43,7 @@ class TrainConfig:
     steps: int = 10_000
     batch: int = 256
     rate: float = 1e-3
+    optimizer: str = "adamw"
     warmup: int = 200
     decay_share: float = 0.3  # of the steps, at the end, in which the rate falls to zero
     weight_decay: float = 0.01
@@ -93,8 +95,8 @@ class Run:
             self.model.load_state_dict(weights)
         self.average = build(config.lifter, **config.network).to(device).eval()
         self.average.load_state_dict(self.model.state_dict())
-        self.optimizer = torch.optim.AdamW(
-            _groups(self.model, config.weight_decay), lr=config.rate, betas=(0.9, 0.98)
+        self.optimizers = optimizers(
+            config.optimizer, self.model, config.rate, config.weight_decay
         )
         self.frames = self.model.frames
         self.lesson = lesson(config)
@@ -146,7 +148,7 @@ class Run:
         self.model.load_state_dict(checkpoint.under("model", tensors))
         self.average.load_state_dict(checkpoint.under("average", tensors))
         state = checkpoint.under("optimizer", tensors)
-        checkpoint.restore_optimizer(self.model, self.optimizer, state)
+        checkpoint.restore_optimizers(self.model, self.optimizers, state)
         self.step, self.best_m = facts["step"], facts["best_m"] or math.inf
 
     def run(self, report: Callable[[Report], None], *, minutes: float | None = None) -> None:
@@ -186,14 +188,16 @@ class Run:
             self.model.prepare(progress)
         g = generator(config.seed, self.step, 0, self.device)
         torch.manual_seed(int(torch.randint(2**62, (), generator=g, device=g.device)))  # dropout
-        for group in self.optimizer.param_groups:
+        for group in (g for each in self.optimizers for g in each.param_groups):
             group["lr"] = config.rate * self._schedule()
         source = Source(self.train_motions, config.synth, config.batch)
         loss = self.lesson.loss(self.model, source, g, progress)
-        self.optimizer.zero_grad(set_to_none=True)
+        for each in self.optimizers:
+            each.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
-        self.optimizer.step()
+        for each in self.optimizers:
+            each.step()
         self.step += 1
         self._update_average()
         return loss.detach()
@@ -253,7 +257,7 @@ class Run:
         """Write `last.safetensors`."""
         tensors = checkpoint.named("model", self.model.state_dict())
         tensors |= checkpoint.named("average", self.average.state_dict())
-        state = checkpoint.optimizer_tensors(self.model, self.optimizer)
+        state = checkpoint.optimizer_tensors(self.model, self.optimizers)
         tensors |= checkpoint.named("optimizer", state)
         best = None if math.isinf(self.best_m) else self.best_m
         facts = {"step": self.step, "best_m": best, "config": asdict(self.config)}
@@ -279,15 +283,3 @@ def _over(defaults: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
         name: _over(defaults.get(name, {}), value) if isinstance(value, dict) else value
         for name, value in stored.items()
     }
-
-
-def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay; biases, norms and position tables do not."""
-    matrices, rest = [], []
-    for name, parameter in model.named_parameters():
-        decays = parameter.ndim >= 2 and "position" not in name
-        (matrices if decays else rest).append(parameter)
-    return [
-        {"params": matrices, "weight_decay": weight_decay},
-        {"params": rest, "weight_decay": 0.0},
-    ]

@@ -118,6 +118,8 @@ def _commands(facts: dict[str, Any]) -> list[str]:
     for name in ("steps", "batch", "rate", "seed", "start_from", "validate_every"):
         if config[name] is not None:
             words.append(f"--{name.replace('_', '-')} {config[name]}")
+    if config["optimizer"] != usual["optimizer"]:
+        words.append(f"--optimizer {config['optimizer']}")
     lengths = config["flow"]["lengths"]
     if lengths != usual["flow"]["lengths"]:
         words += ["--lengths", *(f"{share:g}:{frames}" for share, frames in lengths)]

@@ -128,10 +128,16 @@ _MIXERS = Study(
 
 
 def _lifter(
-    name: str, meaning: str = "", *, evolved: bool = False, seeds: int = 1, **changes: Any
+    name: str,
+    meaning: str = "",
+    *,
+    variant: str = "",
+    evolved: bool = False,
+    seeds: int = 1,
+    **changes: Any,
 ) -> Variant:
     synth = _EVOLVED if evolved else _PLAIN
-    label = f"{name}/evolved" if evolved else name
+    label = f"{name}/{variant}" if variant else name
     return Variant(label, meaning or info(name).citation, name, synth, {}, changes, seeds)
 
 
@@ -153,7 +159,13 @@ _SURVEY = Study(
         _lifter("semgcn", seeds=3),
         _lifter("semgcn-nonlocal", seeds=3),
         _lifter("cascade-2x2", seeds=3),
-        _lifter("cascade-2x2", "the same on evolved motion", evolved=True, seeds=3),
+        _lifter(
+            "cascade-2x2",
+            "the same on evolved motion",
+            variant="evolved",
+            evolved=True,
+            seeds=3,
+        ),
         _lifter("srnet-1", seeds=3),
         _lifter("tcn-1", seeds=3),
         _lifter("tcn-27"),
@@ -163,6 +175,7 @@ _SURVEY = Study(
         _MIXSTE,
     ),
 )
+_MUON = {"optimizer": "muon", "rate": 5e-3}
 _TIME = Study(
     "time",
     "The survey's systems and ours, each trained for four minutes of one CPU core",
@@ -174,6 +187,8 @@ _TIME = Study(
         *(_lifter(name) for name in ("tcn-1", "tcn-27", "srnet-27", "strided-27", "dgnet-27")),
         _lifter("mixste-27-narrow", rate=5e-4, batch=32),
         _lifter("river-nano", rate=2e-3, batch=32),
+        *(_lifter(name, variant="muon", **_MUON) for name in ("strided-27", "tcn-1", "srnet-1")),
+        _lifter("river-nano", variant="muon", batch=32, **_MUON),
     ),
     tracks=("clean", "real", "rendered"),
 )
@@ -191,7 +206,7 @@ _FULL = Study(
             network={"checkpointed": True},
         ),
         *(
-            _lifter(name, rate=2e-3, batch=256, compiled=True)
+            _lifter(name, batch=256, compiled=True, **_MUON)
             for name in ("river-nano", "river-small", "river-base")
         ),
     ),
@@ -211,6 +226,8 @@ _RIVER = Study(
     batch=32,
     variants=(
         replace(_river("base", "as it is, smaller"), seeds=3),
+        _river("faster", "at the rate of muon", rate=_MUON["rate"]),
+        _river("muon", "orthogonalised steps", **_MUON),
         _river("no-bias", "attention without the skeleton", network={"skeleton_bias": False}),
         _river("frames", "memory by frames, not seconds", network={"seconds": False}),
         _river("off-axis", "people moved, not turned", flow=FlowConfig(on_axis=False)),
