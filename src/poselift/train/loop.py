@@ -95,9 +95,7 @@ class Run:
             self.model.load_state_dict(weights)
         self.average = build(config.lifter, **config.network).to(device).eval()
         self.average.load_state_dict(self.model.state_dict())
-        self.optimizers = optimizers(
-            config.optimizer, self.model, config.rate, config.weight_decay
-        )
+        self.optimizers = optimizers(config.optimizer, self.model, config.rate, config.weight_decay)
         self.frames = self.model.frames
         self.lesson = lesson(config)
         if config.compiled:

@@ -29,9 +29,7 @@ def optimizers(
     out: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))]
     if inner:
         scale = "match_rms_adamw"
-        out.append(
-            torch.optim.Muon(inner, lr=rate, weight_decay=weight_decay, adjust_lr_fn=scale)
-        )
+        out.append(torch.optim.Muon(inner, lr=rate, weight_decay=weight_decay, adjust_lr_fn=scale))
     return out
 
 
