@@ -1,4 +1,4 @@
-"""What lifters cost, side by side in one run, with fresh weights, which are as fast as trained ones.
+"""What lifters cost, side by side in one run; fresh weights, which are as fast as trained ones.
 
     python scripts/measure_speed.py [river-nano river-small river-base tcn-243 ...]
 
