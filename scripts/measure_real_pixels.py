@@ -26,7 +26,7 @@ from poselift.camera import Camera
 from poselift.detect.hybrid import Hybrid
 from poselift.errors import FormatError, InputError, PoseliftError
 from poselift.evaluate import Lift
-from poselift.geometry import Array
+from poselift.geometry import Array, unit
 from poselift.io.files import atomic
 from poselift.io.video import open_frames
 from poselift.metrics.positions import align, mpjpe, n_mpjpe, p_mpjpe, relative
@@ -176,29 +176,57 @@ def errors_mm(predicted_m: Array, true_m: Array) -> dict[str, float]:
     return {f"{name}_mm": round(1e3 * float(np.mean(value)), 2) for name, value in each.items()}
 
 
+def agreed_mm(predicted_m: Sequence[Array], true_m: Sequence[Array]) -> float:
+    """Mean P-MPJPE over views once each joint's usual offset, as in the other views, is taken out.
+
+    Offsets are fixed to the body. What they explain is another idea of where a joint is (a
+    detector's points, centres of joints), or an error that is the same from all sides.
+    """
+    errors = []
+    for predicted, true in zip(predicted_m, true_m, strict=True):
+        pairs = zip(predicted[:, None, JUDGED], true[:, None, JUDGED], strict=True)
+        aligned = np.concatenate([align(one, other) for one, other in pairs])
+        errors.append(np.einsum("tij,tkj->tki", body_axes(true), aligned - true[:, JUDGED]))
+    left = []
+    for view, error in enumerate(errors):
+        others = np.concatenate([each for n, each in enumerate(errors) if n != view])
+        left.append(np.linalg.norm(error - np.nanmean(others, axis=0), axis=-1).mean())
+    return round(1e3 * float(np.mean(left)), 2)
+
+
+def body_axes(poses_m: Array) -> Array:
+    """Rows (T, 3, 3): to the left, up and forward of the trunk of poses (T, 17, 3)."""
+    up = unit(poses_m[:, H36M.index("thorax")] - poses_m[:, H36M.index("pelvis")])
+    across = poses_m[:, H36M.index("left_hip")] - poses_m[:, H36M.index("right_hip")]
+    across = unit(across - np.sum(across * up, axis=-1, keepdims=True) * up)
+    return np.stack([across, up, np.cross(across, up)], axis=1)
+
+
 def judged(views: Views, own: list[Poses3D], models: Sequence[str]) -> list[dict]:
     """A row for each lifter and camera: errors by view and their mean."""
+    truths = [camera.world_to_camera(views.truth_m) for camera in views.cameras]
     rows = []
     for model in models:
         for camera in ("none",) if model == BLAZEPOSE else ("guessed", "known"):
             found = answers(views, own, model, camera == "known")
             scores = {
-                name: errors_mm(predicted, view.world_to_camera(views.truth_m))
-                for name, predicted, view in zip(views.names, found, views.cameras, strict=True)
+                name: errors_mm(predicted, true)
+                for name, predicted, true in zip(views.names, found, truths, strict=True)
             }
             kinds = next(iter(scores.values()))
             mean = {k: round(float(np.mean([s[k] for s in scores.values()])), 2) for k in kinds}
+            mean["agreed_mm"] = agreed_mm(found, truths)
             rows.append({"lifter": model, "camera": camera, "views": scores, "mean": mean})
     return rows
 
 
 def markdown(views: Views, rows: list[dict]) -> str:
-    """P-MPJPE by view and the means of all metrics, in mm."""
-    heads = [*views.names, "P-MPJPE", "N-MPJPE", "MPJPE"]
+    """P-MPJPE by view and the means of all metrics, in mm; last P-MPJPE without usual offsets."""
+    heads = [*views.names, "P-MPJPE", "N-MPJPE", "MPJPE", "without offsets"]
     lines = [f"| lifter | camera | {' | '.join(heads)} |", "|---" * (2 + len(heads)) + "|"]
     for row in rows:
         cells = [row["views"][name]["p_mpjpe_mm"] for name in views.names]
-        cells += [row["mean"][f"{name}_mm"] for name in ("p_mpjpe", "n_mpjpe", "mpjpe")]
+        cells += [row["mean"][f"{name}_mm"] for name in ("p_mpjpe", "n_mpjpe", "mpjpe", "agreed")]
         text = " | ".join(f"{cell:.1f}" for cell in cells)
         lines.append(f"| {row['lifter']} | {row['camera']} | {text} |")
     quality = ", ".join(f"{1e3 * value:.1f} mm {name}" for name, value in views.left_out_m.items())

@@ -122,6 +122,14 @@ def test_a_run_is_judged_offline_and_live(run, clips):
     assert judged(f"{run}@0", clips) == ("river-nano@0", "live, 0 frames late")
 
 
+def test_a_run_whose_people_are_off_the_axis_has_no_stream(run):
+    tensors, facts = checkpoint.load(run / "best.safetensors")
+    facts["config"]["flow"] = {"on_axis": False}
+    checkpoint.save(run / "best.safetensors", tensors, facts)
+    with pytest.raises(InputError, match="expected a run of people on the axis"):
+        contender(f"{run}@0", None)
+
+
 def test_a_run_is_shipped_with_its_step_and_calibration(
     run, clips, tiny_pack_read, tmp_path, monkeypatch
 ):

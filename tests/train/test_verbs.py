@@ -237,6 +237,7 @@ def test_the_command_in_a_record_gives_the_same_run(tmp_path, monkeypatch):
         steps=7,
         rate=1.2e-3,
         decay_share=0.73,
+        optimizer="muon",
         compiled=True,
         flow=FlowConfig(
             lengths=((0.0, 27), (0.7, 81)), taught=0.5, detector="coco17", on_axis=False
