@@ -7,7 +7,7 @@ maps. Measured in docs/log.md.
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from poselift.errors import InputError, UnknownNameError
 
@@ -33,7 +33,7 @@ def optimizers(
     return out
 
 
-def _inner_matrices(model: nn.Module) -> list[nn.Parameter]:
+def _inner_matrices(model: nn.Module) -> list[Tensor]:
     """Of maps with few inputs or outputs, such as one gate for each head, the rows are no basis."""
     lists = (module for module in model.modules() if isinstance(module, nn.ModuleList))
     maps = {id(m): m for each in lists for m in each.modules() if isinstance(m, nn.Linear)}

@@ -175,7 +175,7 @@ _SURVEY = Study(
         _MIXSTE,
     ),
 )
-_MUON = {"optimizer": "muon", "rate": 5e-3}
+_MUON: dict[str, Any] = {"optimizer": "muon", "rate": 5e-3}
 _TIME = Study(
     "time",
     "The survey's systems and ours, each trained for four minutes of one CPU core",
