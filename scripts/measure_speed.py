@@ -14,15 +14,14 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from poselift.models import build, info, weights_bytes
-from poselift.models.lifter import session
+from poselift.models import build, info, load
+from poselift.models.lifter import Lifter
 from poselift.models.river import River
 from poselift.models.stepping import step_network
-from poselift.train.cost import fastest_ms, macs_per_frame, ms_per_step
-from poselift.train.runs import walks, write_card, write_graphs
+from poselift.train.cost import macs_per_frame, ms_per_frame, ms_per_frame_of_clip, ms_per_step
+from poselift.train.runs import write_card, write_graphs
 
 USUAL = ("river-nano", "river-small", "river-base", "tcn-243", "strided-27")
-CLIP, WINDOWS = 243, 16
 
 
 def main() -> None:
@@ -51,15 +50,10 @@ def main() -> None:
 
 def ms_per_answer(path: Path, threads: int) -> float:
     """Milliseconds for one frame of a clip, or for one answer of a window."""
-    record = info(path)
-    graph = session(weights_bytes(path), record.name, threads)
-    if record.gives == "stream":
-        feed, answers = {name: x.numpy() for name, x in walks(1, CLIP).items()}, CLIP
-    else:
-        noise = np.random.default_rng(0).normal(0, 0.5, (WINDOWS, record.frames, 17, 2))
-        feed = {"joints": noise.astype(np.float32)}
-        answers = WINDOWS * (record.frames if record.gives == "all" else 1)
-    return fastest_ms(lambda: graph.run(None, feed)) / answers
+    lifter = load(path, threads=threads)
+    if isinstance(lifter, Lifter):
+        return ms_per_frame(lifter.run, lifter.info)
+    return ms_per_frame_of_clip(lifter.run)
 
 
 if __name__ == "__main__":

@@ -132,11 +132,10 @@ def _lifter(
     meaning: str = "",
     *,
     variant: str = "",
-    evolved: bool = False,
+    synth: SynthConfig = _PLAIN,
     seeds: int = 1,
     **changes: Any,
 ) -> Variant:
-    synth = _EVOLVED if evolved else _PLAIN
     label = f"{name}/{variant}" if variant else name
     return Variant(label, meaning or info(name).citation, name, synth, {}, changes, seeds)
 
@@ -163,7 +162,7 @@ _SURVEY = Study(
             "cascade-2x2",
             "the same on evolved motion",
             variant="evolved",
-            evolved=True,
+            synth=_EVOLVED,
             seeds=3,
         ),
         _lifter("srnet-1", seeds=3),
