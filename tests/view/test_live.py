@@ -84,3 +84,10 @@ def test_it_serves_on_this_computer_until_it_is_stopped(capfd):
 def test_an_impossible_port_is_refused():
     with pytest.raises(InputError, match="65535"):
         serve(two_people(seconds=0.2), 70000)
+
+
+def test_control_c_stops_it_from_the_moment_that_it_is_ready():
+    def stopped(_address):
+        raise KeyboardInterrupt
+
+    serve(two_people(seconds=0.2), 0, open_browser=False, on_ready=stopped)

@@ -4,6 +4,7 @@ import threading
 import time
 import webbrowser
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -170,17 +171,14 @@ def serve(
     shown = stage(people)
     pictures = thumbnails(frames, shown.time_s, most=300, width_px=320) if frames else []
     stop = stop or threading.Event()
-    with quiet_server(port) as server:
+    with suppress(KeyboardInterrupt), quiet_server(port) as server:
         view = LiveView(server, shown, pictures)
         address = f"http://127.0.0.1:{server.get_port()}"
         if on_ready is not None:
             on_ready(address)
         if open_browser:
             webbrowser.open(address)
-        try:
-            _run(view, stop)
-        except KeyboardInterrupt:
-            return
+        _run(view, stop)
 
 
 def _run(view: LiveView, stop: threading.Event) -> None:
