@@ -31,6 +31,17 @@ class Lesson(Protocol):
         ...
 
 
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether a machine multiplies 16-bit matrices itself; a CPU that does not is 200 times slower.
+
+    A torch before 2.10 does not say of a CPU: then False.
+    """
+    if device.type != "cpu":
+        return True
+    known = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(known.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
 class Windows:
     """Normalised windows of H36M-17 to their middle frame or to all frames."""
 
