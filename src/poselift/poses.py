@@ -98,7 +98,7 @@ class Poses3D:
     xyz_m (T, J, 3), time_s (T). `axes` "camera": x right, y down, z forward; "world": right-handed,
     z up. `origin` "root": every frame is relative to the skeleton's first joint; "camera", "world":
     places in that frame. uncertainty_m (T, J) is one standard deviation per axis, or None;
-    scale_m (T, J, 2) the scales of a 3D Laplace across and along the line of sight
+    scale_m (T, J, 2) the claimed scales of error across and along the line of sight
     (poselift.metrics.uncertainty), or None.
     `observed` is the 2D that it was lifted from (same frames), or None.
     Raises ShapeError, InputError (infinite coordinates, times that do not rise).

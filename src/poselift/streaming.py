@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from poselift.camera import Camera
 from poselift.errors import FormatError, InputError, ShapeError, UnknownNameError, WeightsError
 from poselift.geometry import Array
-from poselift.metrics.uncertainty import laplace_sd
+from poselift.metrics.uncertainty import exp_power_sd
 from poselift.models.intake import (
     BODY,
     DELAYS,
@@ -70,7 +70,7 @@ class Pose:
     @property
     def uncertainty_m(self) -> Array:
         """One standard deviation per axis (J)."""
-        return laplace_sd(self.scale_m)
+        return exp_power_sd(self.scale_m)
 
 
 @dataclass(frozen=True)
@@ -270,7 +270,7 @@ class Stream:
             xyz_m[1], log_scale[1] = mirrored(xyz_m[1]), log_scale[1, BODY.mirror]
         xyz_m = xyz_m.mean(0)
         scale = claimed_scale_m(log_scale.mean(0), self._network.calibration)
-        weight = sure_weight(frame.confidence, laplace_sd(scale))
+        weight = sure_weight(frame.confidence, exp_power_sd(scale))
         root = self._placed(root_on_rays_m(xyz_m[None], frame.rays[None], weight[None])[0], frame)
         return Pose(xyz_m, scale, root, frame.time_s, BODY, self.options.person)
 

@@ -108,7 +108,7 @@ def test_claims_against_the_measures_of_uncertainty():
     answers = run().answers
     found = values(run())
     claims = [
-        uncertainty.laplace(a.predicted_m[:, 1:], a.truth_m[:, 1:], a.scale_m[:, 1:])
+        uncertainty.exp_power(a.predicted_m[:, 1:], a.truth_m[:, 1:], a.scale_m[:, 1:])
         for a in answers
     ]
     pit, sigma, error, nll = (

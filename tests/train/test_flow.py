@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from poselift.errors import InputError, UnknownNameError
+from poselift.metrics.uncertainty import POWER
 from poselift.models.intake import BODY, DELAYS, MODES, NEW_S, columns
 from poselift.models.river import Config, River
 from poselift.skeleton import skeleton
@@ -124,9 +125,9 @@ def test_a_network_is_told_how_far_ahead_it_sees(motions):
 
 
 def test_scales_are_best_where_they_tell_the_size_of_the_errors():
-    """Across b, along 3 b: two dimensions across, so their mean length is 2 b of the Laplace."""
+    """Errors drawn as they are claimed, across b and along 3 b."""
     g = torch.Generator().manual_seed(0)
-    radius = torch.distributions.Gamma(3.0, 1.0).sample((20_000, 1))
+    radius = torch.distributions.Gamma(3 / POWER, 1.0).sample((20_000, 1)) ** (1 / POWER)
     direction = torch.nn.functional.normalize(torch.randn(20_000, 3, generator=g), dim=-1)
     error = radius * direction * torch.tensor([0.02, 0.02, 0.06])
     across, along = error[:, :2].norm(dim=-1), error[:, 2].abs()

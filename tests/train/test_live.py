@@ -7,6 +7,7 @@ from shutil import copy
 
 import numpy as np
 import pytest
+import torch
 
 from poselift.errors import InputError, WeightsError
 from poselift.evaluate import Clip
@@ -21,6 +22,7 @@ from poselift.train.judge import contender, contender_from_runs, judge
 from poselift.train.live import LiveLifter
 from poselift.train.rendered import rendered_clips
 from poselift.train.ship import ship
+from poselift.train.starting import starting_weights
 from poselift.train.walker import walk_m
 
 COCO = skeleton("coco17")
@@ -131,7 +133,7 @@ def test_a_run_whose_people_are_off_the_axis_has_no_stream(run):
 
 
 def test_a_run_is_shipped_with_its_step_and_calibration(
-    run, clips, tiny_pack_read, tmp_path, monkeypatch
+    run, tiny_river, clips, tiny_pack_read, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("poselift.train.ship.calibration", lambda *_: (1.25, 1.5))
     said: list[str] = []
@@ -143,6 +145,8 @@ def test_a_run_is_shipped_with_its_step_and_calibration(
     (record,) = results.select(metric="mpjpe_mm", stratum="all")
     assert card["measured"]["rendered"]["mpjpe_mm"] == record.value
     assert load(path).calibration == (1.25, 1.5)
+    network = starting_weights(str(path))
+    assert torch.equal(network["norm.weight"], tiny_river.norm.weight)
     assert step_network(str(path)).calibration == (1.25, 1.5)
     assert "MB, differs from torch by at most 1.00 mm" in said[0]
     monkeypatch.setattr("poselift.train.ship._LARGEST_BYTES", 100)

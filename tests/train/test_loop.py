@@ -16,7 +16,7 @@ from poselift.train.baselines import baseline
 from poselift.train.batches import Motions
 from poselift.train.flow import FlowConfig
 from poselift.train.judge import contender_from_runs, judge
-from poselift.train.loop import Run, TrainConfig
+from poselift.train.loop import Run, TrainConfig, lesson
 from poselift.train.openbench import TRACKS, make_track
 from poselift.train.pack import read_pack
 from poselift.train.runs import lifter_from_run
@@ -149,6 +149,19 @@ def test_a_run_can_start_from_another(finished, tiny_pack, tmp_path):
     assert run.step == 0
     for name, value in run.model.state_dict().items():
         assert torch.equal(value, finished.average.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("lifter", ["strided-27", "river-nano"])
+def test_bf16_is_used_where_the_machine_multiplies_it(lifter, monkeypatch):
+    """Elsewhere training would take a hundred times as long."""
+    config = TrainConfig(lifter=lifter)
+    for can, known in ((False, {}), (False, {"avx512_bf16": False}), (True, {"amx_bf16": True})):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda known=known: known)
+        assert lesson(config, CPU).bf16 == can
+        assert not lesson(replace(config, bf16=False), CPU).bf16
+    monkeypatch.delattr(torch.cpu, "get_capabilities")  # as in older versions
+    assert not lesson(config, CPU).bf16
+    assert lesson(config, torch.device("cuda")).bf16
 
 
 def test_damaged_checkpoint_is_refused(tmp_path):

@@ -269,7 +269,7 @@ def test_systems_that_cannot_be_imported():
 def test_pairs_that_are_no_pairs(imported, tmp_path):
     graph, record = tmp_path / "x.onnx", tmp_path / "x.json"
     record.write_text(imported.with_suffix(".json").read_text())
-    with pytest.raises(WeightsError, match="expected the graph of its record, found no file"):
+    with pytest.raises(WeightsError, match="expected the file of its record, found none"):
         load(graph)
     (tmp_path / imported.name).write_bytes(imported.read_bytes() + b"x")
     with pytest.raises(WeightsError, match="expected SHA-256"):

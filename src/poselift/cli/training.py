@@ -72,7 +72,8 @@ def _add_train(verbs: Any) -> None:
         "--start-from",
         dest="start_from",
         metavar="RUN",
-        help="another run, whose weights come first; a smaller river grows into a larger one",
+        help="another run, or a lifter that ships its network (river-small), whose weights come "
+        "first; a smaller river grows into a larger one",
     )
     parser.add_argument("--validate-every", dest="validate_every", type=int, help="steps")
     parser.add_argument(
@@ -91,7 +92,13 @@ def _add_train(verbs: Any) -> None:
     parser.add_argument(
         "--set", dest="network", nargs="+", metavar="NAME=VALUE", help="the network's own options"
     )
-    parser.add_argument("--fp32", dest="bf16", action="store_false", default=None)
+    parser.add_argument(
+        "--fp32",
+        dest="bf16",
+        action="store_false",
+        default=None,
+        help="not bf16, which is used where the machine has it",
+    )
     parser.add_argument(
         "--compile", dest="compiled", action="store_true", default=None, help="blocks, for speed"
     )

@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 __all__ = ["ALIASES", "DEFAULT", "LIFTERS", "LifterInfo", "build", "info", "load", "table"]
 DEFAULT = "river"
 ALIASES = {"river": "river-small"}  # a family by the size that is meant where none is named
-Graph = Literal["offline", "step"]
-# Where a record says which file a graph is in, and that file's hash.
-_FIELDS: dict[Graph, tuple[str, str]] = {
+Part = Literal["offline", "step", "network"]
+# Where a record says which file a part is in, and that file's hash.
+_FIELDS: dict[Part, tuple[str, str]] = {
     "offline": ("file", "sha256"),
     "step": ("step_file", "step_sha256"),
+    "network": ("network_file", "network_sha256"),
 }
 
 
@@ -107,35 +108,35 @@ def load(name: str | Path = DEFAULT, *, threads: int = 0) -> "Lifter | RiverLift
     return Lifter(ppca.as_run(ppca.shipped(), ppca.PpcaOptions(rotation="full")), info(name))
 
 
-def weights_bytes(name: str | Path, graph: Graph = "offline") -> bytes:
-    """A graph of a lifter, shipped or at a path, checked against its hash.
+def weights_bytes(name: str | Path, part: Part = "offline") -> bytes:
+    """A file of a lifter, shipped or at a path, checked against its hash.
 
-    graph: the one for whole clips, or the step of a lifter that streams. Raises UnknownNameError,
-    and WeightsError where no weights or no such graph are shipped, the path's cannot be read, or
-    the hash is wrong.
+    part: the graph for whole clips, the step of a lifter that streams, or the network's weights
+    (safetensors), from which training can start. Raises UnknownNameError, and WeightsError where
+    no weights or no such part are shipped, the path's cannot be read, or the hash is wrong.
     """
     record = weights_record(name)
     if record is None:
         shipped = [other for other in LIFTERS if weights_record(other)]
         raise WeightsError(f"no weights are shipped for {name}", known=shipped)
-    file, sha256 = (record.get(field) for field in _FIELDS[graph])
+    file, sha256 = (record.get(field) for field in _FIELDS[part])
     if file is None:
-        raise WeightsError(f"{name}: {graph} graph", expected="one in its record", found="none")
-    content = _graph(name, file)
+        raise WeightsError(f"{name}: {part}", expected="a file in its record", found="none")
+    content = _content(name, file)
     digest = hashlib.sha256(content).hexdigest()
     if digest != sha256:
         raise WeightsError(file, expected=f"SHA-256 {sha256}", found=digest)
     return content
 
 
-def _graph(name: str | Path, file: str) -> bytes:
-    """The graph's file, which lies beside the record."""
+def _content(name: str | Path, file: str) -> bytes:
+    """Of a file that lies beside the record."""
     if named(name) in LIFTERS:
         with as_file(files("poselift.models").joinpath("weights", file)) as path:
             return path.read_bytes()
     path = record_path(name).with_name(Path(file).name)
     if not path.is_file():
-        raise WeightsError(f"{path}", expected="the graph of its record", found="no file")
+        raise WeightsError(f"{path}", expected="the file of its record", found="none")
     return path.read_bytes()
 
 

@@ -15,7 +15,7 @@ from poselift import signal
 from poselift.camera import Camera
 from poselift.errors import InputError
 from poselift.geometry import Array
-from poselift.metrics.uncertainty import laplace_sd
+from poselift.metrics.uncertainty import exp_power_sd
 from poselift.models import LifterInfo
 from poselift.models.intake import (
     BODY,
@@ -223,7 +223,7 @@ def in_clip(
         poses.time_s,
         BODY,
         person=poses.person,
-        uncertainty_m=laplace_sd(scale),
+        uncertainty_m=exp_power_sd(scale),
         scale_m=scale,
         camera=poses.camera,
         observed=poses,

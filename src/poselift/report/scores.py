@@ -12,7 +12,7 @@ from poselift.geometry import Array
 from poselift.metrics.angles import ANGLES
 from poselift.metrics.bootstrap import DRAWS, LEVEL, clip_totals, estimate, ratio
 from poselift.metrics.contact import CAMERA_UP
-from poselift.metrics.uncertainty import OPTICAL_AXIS, Claim, gaussian, laplace
+from poselift.metrics.uncertainty import OPTICAL_AXIS, Claim, exp_power, gaussian
 from poselift.report.claims import Totals, claim_totals, mean_totals
 from poselift.report.measures import PCK_CURVE_MM
 from poselift.report.records import ALL, Record, rounded
@@ -38,7 +38,7 @@ class Answer:
     time_s (T). strata: kind to label, such as view: front. predicted_root_m, truth_root_m (T, 3):
     the root in space. contact (T, 2): left and right foot planted; found from the truth where it is
     left out and the true root is known. up (3) or (T, 3): against gravity. scale_m (T, J, 2):
-    lateral and depth scale of a 3D Laplace about `axis` (3) or (T, 3); sd_m (T, J): standard
+    lateral and depth scale of what is claimed about `axis` (3) or (T, 3); sd_m (T, J): standard
     deviation per axis, not used beside scale_m. NaN = not known. Raises ShapeError.
     """
 
@@ -237,7 +237,7 @@ def _claim(answer: Answer) -> Claim | None:
     guess, truth = metrics.relative(answer.predicted_m), metrics.relative(answer.truth_m)
     if answer.scale_m is not None:
         axis = answer.axis[:, None] if answer.axis.ndim == 2 else answer.axis
-        return laplace(guess, truth, answer.scale_m, axis)
+        return exp_power(guess, truth, answer.scale_m, axis)
     if answer.sd_m is not None:
         return gaussian(guess, truth, answer.sd_m)
     return None

@@ -9,10 +9,10 @@ claim (least squares over the three).
 import numpy as np
 import torch
 from scipy.optimize import brentq, minimize_scalar
-from scipy.special import gammaincinv
 from torch import nn
 
 from poselift.geometry import Array
+from poselift.metrics.uncertainty import POWER, exp_power_radius
 from poselift.train.batches import H36M, Motions, SynthConfig, generator
 from poselift.train.flow import FRAMES, answers, clip_batch
 from poselift.train.noise import PRESETS
@@ -71,11 +71,11 @@ def fit(across: Array, along: Array) -> tuple[float, float]:
         """Of the likelihood in the ratio depth / lateral, the common size at its best."""
         one, other = across**2 * np.exp(2 * log_ratio / 3), along**2 * np.exp(-4 * log_ratio / 3)
         r = np.sqrt(one + other)
-        return float(np.mean(one / r) / np.mean(r) - 2 / 3)
+        return float(np.mean(one * r ** (POWER - 2)) / np.mean(r**POWER) - 2 / 3)
 
     ratio = float(np.exp(brentq(slope, -6.0, 6.0)))
     r = np.sqrt(across**2 + (along / ratio) ** 2)
-    radii = gammaincinv(3.0, np.array(LEVELS))
+    radii = exp_power_radius(np.array(LEVELS))
 
     def miss(log_size: float) -> float:
         inside = np.mean(r[:, None] <= np.exp(log_size) * radii, axis=0)

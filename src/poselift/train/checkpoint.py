@@ -17,6 +17,9 @@ from torch import Tensor, nn
 
 from poselift.errors import WeightsError
 
+LAST = "last.safetensors"  # of a run, from which it goes on
+BEST = "best.safetensors"  # of a run, by validation
+
 
 def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Write atomically; `facts` must be JSON."""

@@ -1,7 +1,7 @@
 """How `river` is taught: any detector's points, any frame rate, every latency with one network.
 
-Losses are those of docs/river.md: place and place but for size in view axes, velocity in camera
-axes per second, and the scales of the uncertainty on residuals that they cannot change.
+Losses are those of docs/river.md: place in view axes, velocity in camera axes per second, and the
+scales of the uncertainty on residuals that they cannot change.
 """
 
 from dataclasses import dataclass, replace
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from poselift.camera import GUESSED_FOCAL
 from poselift.errors import InputError, UnknownNameError
+from poselift.metrics.uncertainty import POWER
 from poselift.models.intake import (
     BODY,
     DELAYS,
@@ -53,15 +54,14 @@ class FlowConfig:
     """What is taught how much. Raises InputError and UnknownNameError.
 
     lengths: (share of the run, frames of a clip from there on): clips grow, many motions first,
-    long memory later; both_ways: share of steps, the others are live; size_free, velocity_s,
-    scales: weights of the losses beside the place; taught: weight of what a live answer lacks of
+    long memory later; both_ways: share of steps, the others are live; velocity_s, scales:
+    weights of the losses beside the place; taught: weight of what a live answer lacks of
     the same network's answer both ways; detector: the only one of LAYOUTS that is seen, None: all;
     on_axis: people are turned onto the optical axis (`intake`).
     """
 
     lengths: tuple[tuple[float, int], ...] = ((0.0, 9), (0.3, 27), (0.8, 81))
     both_ways: float = 0.55
-    size_free: float = 0.5
     velocity_s: float = 0.02
     scales: float = 0.003
     taught: float = 0.0
@@ -74,7 +74,7 @@ class FlowConfig:
         if not rising or min(frames) < 2:
             expected = "shares that rise from 0 to at most 1, each with 2 or more frames"
             raise InputError("lengths of clips", expected=expected, found=self.lengths)
-        for name in ("both_ways", "size_free", "velocity_s", "scales", "taught"):
+        for name in ("both_ways", "velocity_s", "scales", "taught"):
             weight, most = getattr(self, name), 1 if name == "both_ways" else float("inf")
             if not (isinstance(weight, int | float) and 0 <= weight <= most):
                 expected = "a share from 0 to 1" if most == 1 else "a weight of at least 0"
@@ -184,23 +184,19 @@ def loss(out: Tensor, clips: Clips, config: FlowConfig) -> Tensor:
     weight = weight / weight.sum()
     error = guess - target
     place = (error.norm(dim=-1) * weight).sum(-1).mean()
-    size = (guess * target).sum((-1, -2)) / guess.square().sum((-1, -2)).clamp_min(1e-6)
-    resized = guess * size.detach()[..., None, None] - target
-    size_free = (resized.norm(dim=-1) * weight).sum(-1).mean()
     moved = (error @ clips.seen.R_camera_to_view).diff(dim=1) / clips.dt_s[:, 1:, None, None]
     velocity = (moved.norm(dim=-1) * weight).sum(-1).mean()
     across = error[..., :2].detach().norm(dim=-1)
     along = error[..., 2].detach().abs()
     doubt = (scales_nll(across, along, out[..., 3:]) * weight).sum(-1).mean()
-    c = config
-    return place + c.size_free * size_free + c.velocity_s * velocity + c.scales * doubt
+    return place + config.velocity_s * velocity + config.scales * doubt
 
 
 def scales_nll(across_m: Tensor, along_m: Tensor, log_scales: Tensor) -> Tensor:
-    """Minus log density of the 3D Laplace of poselift.metrics.uncertainty, less its constant."""
+    """Minus log density of what poselift.metrics.uncertainty claims, less its constant."""
     b = log_scales.clamp(-6.0, 1.0)
     r2 = (across_m * torch.exp(-b[..., 0])) ** 2 + (along_m * torch.exp(-b[..., 1])) ** 2
-    return (r2 + 1e-6).sqrt() + 2 * b[..., 0] + b[..., 1]
+    return (r2 + 1e-6) ** (POWER / 2) + 2 * b[..., 0] + b[..., 1]
 
 
 def _at_any_rate(config: SynthConfig) -> SynthConfig:

@@ -23,9 +23,10 @@ from poselift.train import checkpoint
 from poselift.train.batches import Motions, SynthConfig, generator, make_batch
 from poselift.train.flow import Flow, FlowConfig
 from poselift.train.growth import grown
-from poselift.train.lessons import Lesson, Source, Windows
+from poselift.train.lessons import Lesson, Source, Windows, multiplies_bf16
 from poselift.train.optimizers import optimizers
 from poselift.train.pack import Pack, read_pack
+from poselift.train.starting import starting_weights
 
 # Validation draws from streams of its own, far from those of any training step.
 _VALIDATION_SEED = 20_261_123
@@ -52,9 +53,10 @@ class TrainConfig:
     validate_every: int = 500
     validation_batches: int = 8
     save_every_s: float = 60.0
-    bf16: bool = True
+    bf16: bool = True  # products of matrices, where the machine has them
     compiled: bool = False  # the network's blocks, for speed: some minutes to begin with
-    # Folder of a finished run whose averaged weights come first; of `river` also a smaller one's.
+    # Whose weights come first: the folder of a run, or a lifter that ships its network; of `river`
+    # also a smaller one.
     start_from: str | None = None
     synth: SynthConfig = field(default_factory=SynthConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)  # of `river`
@@ -88,8 +90,7 @@ class Run:
         torch.manual_seed(config.seed)
         self.model = build(config.lifter, **config.network).to(device)
         if config.start_from:
-            tensors, _ = checkpoint.load(Path(config.start_from) / "last.safetensors")
-            weights = checkpoint.under("average", tensors)
+            weights = starting_weights(config.start_from)
             if isinstance(self.model, River):
                 weights = grown(weights, self.model)
             self.model.load_state_dict(weights)
@@ -97,7 +98,7 @@ class Run:
         self.average.load_state_dict(self.model.state_dict())
         self.optimizers = optimizers(config.optimizer, self.model, config.rate, config.weight_decay)
         self.frames = self.model.frames
-        self.lesson = lesson(config)
+        self.lesson = lesson(config, device)
         if config.compiled:
             # Each block, mode and length of clips is a graph of its own.
             torch._dynamo.config.recompile_limit = _GRAPHS  # ty: ignore
@@ -123,7 +124,7 @@ class Run:
         self.average.load_state_dict(self.model.state_dict())
 
     def _resume(self) -> None:
-        last = self.out / "last.safetensors"
+        last = self.out / checkpoint.LAST
         wanted = json.loads(json.dumps(asdict(self.config)))
         if last.exists():
             self._take_up(*checkpoint.load(last), wanted)
@@ -240,7 +241,7 @@ class Run:
             self.best_m = noisy
             facts = {"step": self.step, "config": asdict(self.config), "best_m": noisy}
             weights = checkpoint.named("average", self.average.state_dict())
-            checkpoint.save(self.out / "best.safetensors", weights, facts)
+            checkpoint.save(self.out / checkpoint.BEST, weights, facts)
         return noisy * 1e3
 
     def _error_m(self, synth: SynthConfig) -> float:
@@ -259,15 +260,16 @@ class Run:
         tensors |= checkpoint.named("optimizer", state)
         best = None if math.isinf(self.best_m) else self.best_m
         facts = {"step": self.step, "best_m": best, "config": asdict(self.config)}
-        checkpoint.save(self.out / "last.safetensors", tensors, facts)
+        checkpoint.save(self.out / checkpoint.LAST, tensors, facts)
 
 
-def lesson(config: TrainConfig) -> Lesson:
+def lesson(config: TrainConfig, device: torch.device) -> Lesson:
     """How the lifter of a run is taught."""
     gives = info(config.lifter).gives
+    bf16 = config.bf16 and multiplies_bf16(device)
     if gives == "stream":
-        return Flow(config.bf16, config.flow)
-    return Windows(gives == "all", config.bf16)
+        return Flow(bf16, config.flow)
+    return Windows(gives == "all", bf16)
 
 
 def full_config(stored: dict[str, Any]) -> dict[str, Any]:

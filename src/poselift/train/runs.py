@@ -26,12 +26,12 @@ from poselift.train.walker import walk_rays
 
 def is_run(path: Path) -> bool:
     """Whether this is the folder of a run that has weights."""
-    return (path / "best.safetensors").is_file()
+    return (path / checkpoint.BEST).is_file()
 
 
 def network(run: Path) -> tuple[Network | River, LifterInfo, dict[str, Any]]:
     """The averaged network of a run's best step, its lifter's record, and the run's facts."""
-    tensors, facts = checkpoint.load(run / "best.safetensors")
+    tensors, facts = checkpoint.load(run / checkpoint.BEST)
     config = facts["config"]
     model = build(config["lifter"], **config["network"]).eval()
     model.load_state_dict(checkpoint.under("average", tensors))

@@ -11,7 +11,7 @@ import torch
 
 from poselift.errors import InputError, WeightsError
 from poselift.evaluate import Clip
-from poselift.models import load
+from poselift.models import load, weights_record
 from poselift.models.river import River
 from poselift.report import Results
 from poselift.train import checkpoint
@@ -21,6 +21,7 @@ from poselift.train.judge import Progress, judge, of_lifters
 from poselift.train.loop import full_config
 from poselift.train.pack import Pack
 from poselift.train.runs import network, on_axis, write_card, write_graphs
+from poselift.train.starting import write_network
 
 MEASURED = ("mpjpe_mm", "p_mpjpe_mm", "n_mpjpe_mm", "mpjve_mm_s", "angle_deg")
 MEASURED_HOW = (
@@ -28,6 +29,7 @@ MEASURED_HOW = (
     "root-relative (docs/benchmark.md)"
 )
 _LARGEST_BYTES = 10e6
+_FILES = ("file", "step_file", "network_file")
 DATA_CARD = {
     "motion": "CMU Graphics Lab Motion Capture Database (mocap.cs.cmu.edu, NSF EIA-0196217): free "
     "for research and commercial use; UI-PRMD (PDDL 1.0); SNU walking (MIT). The data itself is "
@@ -52,7 +54,8 @@ def ship(
 ) -> tuple[Path, Results]:
     """Export, check against torch, judge through onnxruntime, write `<name>.onnx` and `.json`.
 
-    `river` gets its step too, and honest scales of its uncertainty. Returns the path by which the
+    The network's weights lie beside it, so that training can start from them. `river` gets its step
+    too, and honest scales of its uncertainty. Returns the path by which the
     weights are loaded and the results. Raises WeightsError where the file is over 10 MB, InputError
     for an ablation that the product cannot run.
     """
@@ -63,6 +66,7 @@ def ship(
         )
     out.mkdir(parents=True, exist_ok=True)
     card, exported = write_graphs(model, record, out, half=True)
+    card |= write_network(model, record.name, out)
     _check_size(out, card)
     differs_mm = 1e3 * (exported.half_difference_m or 0.0)
     size_mb = exported.size_bytes / 1e6
@@ -89,7 +93,7 @@ def ship(
 
 def _check_size(folder: Path, card: Mapping[str, Any]) -> None:
     """Raises WeightsError for a file over 10 MB; none of them stays."""
-    paths = [folder / card[name] for name in ("file", "step_file") if name in card]
+    paths = [folder / card[name] for name in _FILES if name in card]
     for path in paths:
         size = path.stat().st_size
         if size > _LARGEST_BYTES:
@@ -108,12 +112,8 @@ def measured(results: Results) -> dict[str, dict[str, float]]:
 
 def _commands(facts: dict[str, Any]) -> list[str]:
     """The commands that made a run, those of the run that it started from first."""
-    usual, config, commands = full_config({}), full_config(facts["config"]), []
-    first = config["start_from"] and Path(config["start_from"]) / "last.safetensors"
-    if first:
-        before = checkpoint.load(first)[1]
-        commands = _commands(before)
-        commands[-1] += f"  # stopped at step {before['step']}"
+    usual, config = full_config({}), full_config(facts["config"])
+    commands = _commands_before(config["start_from"]) if config["start_from"] else []
     words = [f"poselift train clips.npz -o RUN --model {config['lifter']}"]
     for name in ("steps", "batch", "rate", "seed", "start_from", "validate_every"):
         if config[name] is not None:
@@ -128,7 +128,7 @@ def _commands(facts: dict[str, Any]) -> list[str]:
     taught = {
         name: value
         for name, value in config["flow"].items()
-        if name != "lengths" and value != usual["flow"][name]
+        if name != "lengths" and value != usual["flow"].get(name)
     }
     for option, values in (("--teach", taught), ("--set", config["network"])):
         if values:
@@ -137,6 +137,16 @@ def _commands(facts: dict[str, Any]) -> list[str]:
     words += ["--fp32"] if not config["bf16"] else []
     words += ["--compile"] if config["compiled"] else []
     return [*commands, " ".join(words)]
+
+
+def _commands_before(start: str) -> list[str]:
+    """Those that made the run, or the lifter, from which another run started."""
+    last = Path(start) / checkpoint.LAST
+    if not last.is_file():
+        return [*(weights_record(start) or {})["command"]]
+    before = checkpoint.load(last)[1]
+    *earlier, latest = _commands(before)
+    return [*earlier, f"{latest}  # stopped at step {before['step']}"]
 
 
 def _word(value: Any) -> str:

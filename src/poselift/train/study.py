@@ -243,7 +243,6 @@ _RIVER = Study(
         ),
         _river("evolved", "evolved motion", _EVOLVED),
         _river("taught", "live answers learn from those both ways", flow=FlowConfig(taught=0.5)),
-        _river("no-size-free", "no loss but for size", flow=FlowConfig(size_free=0.0)),
         _river("no-velocity", "no loss of velocity", flow=FlowConfig(velocity_s=0.0)),
         _river("no-scales", "no uncertainty", flow=FlowConfig(scales=0.0)),
         _river("coco17", "one detector's skeleton alone", flow=FlowConfig(detector="coco17")),
