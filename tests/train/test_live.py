@@ -128,7 +128,7 @@ def test_a_run_whose_people_are_off_the_axis_has_no_stream(run):
     tensors, facts = checkpoint.load(run / "best.safetensors")
     facts["config"]["flow"] = {"on_axis": False}
     checkpoint.save(run / "best.safetensors", tensors, facts)
-    with pytest.raises(InputError, match="expected a run of people on the axis"):
+    with pytest.raises(InputError, match="expected a network of people on the axis"):
         contender(f"{run}@0", None)
 
 

@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 
 from poselift.errors import InputError
 from poselift.evaluate import Clip, Lift, evaluate
-from poselift.models import LIFTERS, build, info, load, weights_record
+from poselift.models import LIFTERS, LifterInfo, build, info, load, weights_record
 from poselift.models.intake import DELAYS
 from poselift.models.lifter import Lifter
 from poselift.models.network import Network
@@ -28,7 +27,14 @@ from poselift.train.live import LiveLifter
 from poselift.train.openbench import NAME, TRACKS, load_or_make
 from poselift.train.pack import Pack
 from poselift.train.rendered import BLAZEPOSE, blazepose_lift, rendered_clips
-from poselift.train.runs import is_run, network, on_axis, write_card, write_graphs
+from poselift.train.runs import (
+    is_run,
+    network,
+    on_axis,
+    product_network,
+    write_card,
+    write_graphs,
+)
 
 RENDERED = "rendered"
 ALL_TRACKS = (*(track for track in TRACKS if track != "cross-corpus"), RENDERED, "cross-corpus")
@@ -82,12 +88,9 @@ def _live(base: str, late: str) -> Contender:
     if late not in [str(delay) for delay in DELAYS]:
         raise InputError("frames that a stream comes late", found=late, known=DELAYS)
     if is_run(Path(base)):
+        model, record, _ = product_network(Path(base))
         with TemporaryDirectory() as folder:
-            path, model, facts = _exported(Path(base), Path(folder))
-            if not on_axis(facts):
-                raise InputError(
-                    base, expected="a run of people on the axis", found="on_axis=false"
-                )
+            path = _exported(model, record, Path(folder))
             lifter = LiveLifter.load(str(path), int(late))
     else:
         lifter, model = LiveLifter.load(base, int(late)), _network_of(base)
@@ -138,20 +141,19 @@ def contender_from_runs(runs: Sequence[Path], name: str | None = None) -> Conten
     lifters, model = [], None
     with TemporaryDirectory() as folder:
         for number, run in enumerate(runs):
-            path, model, facts = _exported(run, Path(folder) / f"{number}")
-            lifter = load(path, threads=1)
+            model, record, facts = network(run)
+            lifter = load(_exported(model, record, Path(folder) / f"{number}"), threads=1)
             if isinstance(lifter, RiverLifter):
                 lifter.options = replace(lifter.options, on_axis=on_axis(facts))
             lifters.append(lifter)
     return of_lifters(name or lifters[0].info.name, lifters, model)
 
 
-def _exported(run: Path, folder: Path) -> tuple[Path, Network | River, dict[str, Any]]:
-    """A run's weights in a folder: the path by which they are loaded, network, the run's facts."""
+def _exported(model: Network | River, record: LifterInfo, folder: Path) -> Path:
+    """Weights in a folder; the path by which they are loaded."""
     folder.mkdir(parents=True, exist_ok=True)
-    model, record, facts = network(run)
     card, _ = write_graphs(model, record, folder, half=False)
-    return write_card(card, folder), model, facts
+    return write_card(card, folder)
 
 
 def tracks_of(

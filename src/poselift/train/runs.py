@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.export import Dim
 
+from poselift.errors import InputError
 from poselift.io.files import atomic
 from poselift.models import LifterInfo, build, info
 from poselift.models.export import Exported, export_onnx
@@ -47,6 +48,15 @@ def network(run: Path) -> tuple[Network | River, LifterInfo, dict[str, Any]]:
 def on_axis(facts: Mapping[str, Any]) -> bool:
     """Whether a run of `river` was taught people on the optical axis, as the product gives them."""
     return full_config(facts["config"])["flow"]["on_axis"]
+
+
+def product_network(run: Path) -> tuple[Network | River, LifterInfo, dict[str, Any]]:
+    """`network` of a run that the product can use. Raises InputError for an off-axis ablation."""
+    found = network(run)
+    if not on_axis(found[2]):
+        expected = "a network of people on the axis"
+        raise InputError(str(run), expected=expected, found="on_axis=false")
+    return found
 
 
 def lifter_from_run(run: Path) -> Lifter | RiverLifter:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from poselift.errors import InputError, WeightsError
+from poselift.errors import WeightsError
 from poselift.evaluate import Clip
 from poselift.models import load, weights_record
 from poselift.models.river import River
@@ -20,7 +20,7 @@ from poselift.train.calibrate import calibration
 from poselift.train.judge import Progress, judge, of_lifters
 from poselift.train.loop import full_config
 from poselift.train.pack import Pack
-from poselift.train.runs import network, on_axis, write_card, write_graphs
+from poselift.train.runs import product_network, write_card, write_graphs
 from poselift.train.starting import write_network
 
 MEASURED = ("mpjpe_mm", "p_mpjpe_mm", "n_mpjpe_mm", "mpjve_mm_s", "angle_deg")
@@ -59,11 +59,7 @@ def ship(
     weights are loaded and the results. Raises WeightsError where the file is over 10 MB, InputError
     for an ablation that the product cannot run.
     """
-    model, record, facts = network(run)
-    if not on_axis(facts):
-        raise InputError(
-            str(run), expected="a network of people on the axis", found="on_axis=false"
-        )
+    model, record, facts = product_network(run)
     out.mkdir(parents=True, exist_ok=True)
     card, exported = write_graphs(model, record, out, half=True)
     card |= write_network(model, record.name, out)
