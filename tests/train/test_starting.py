@@ -13,7 +13,7 @@ from poselift.models.export import LEAST_HALVED
 from poselift.train.loop import Run, TrainConfig
 from poselift.train.runs import walks
 from poselift.train.ship import _commands
-from poselift.train.starting import starting_weights, write_network
+from poselift.train.starting import begin, starting_weights, write_network
 
 SHIPPED = ["river-nano", "river-small"]
 CPU = torch.device("cpu")
@@ -63,8 +63,10 @@ def test_what_cannot_be_started_from(tmp_path):
         starting_weights("strided-27")
     with pytest.raises(WeightsError, match="no weights are shipped for strided-351"):
         starting_weights("strided-351")
-    with pytest.raises(UnknownNameError, match="runs/none"):
+    with pytest.raises(UnknownNameError, match=r"'runs/none' \(known: river-nano, river-small\)"):
         starting_weights("runs/none")
+    with pytest.raises(WeightsError, match="to start SemGCN from: expected those of the same"):
+        begin(build("semgcn"), starting_weights("river-nano"))
     copy(__file__, tmp_path / "river.onnx")
     with pytest.raises(WeightsError, match="expected a record"):
         starting_weights(str(tmp_path))

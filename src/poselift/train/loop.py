@@ -26,7 +26,7 @@ from poselift.train.growth import grown
 from poselift.train.lessons import Lesson, Source, Windows, multiplies_bf16
 from poselift.train.optimizers import optimizers
 from poselift.train.pack import Pack, read_pack
-from poselift.train.starting import starting_weights
+from poselift.train.starting import begin, starting_weights
 
 # Validation draws from streams of its own, far from those of any training step.
 _VALIDATION_SEED = 20_261_123
@@ -93,7 +93,7 @@ class Run:
             weights = starting_weights(config.start_from)
             if isinstance(self.model, River):
                 weights = grown(weights, self.model)
-            self.model.load_state_dict(weights)
+            begin(self.model, weights)
         self.average = build(config.lifter, **config.network).to(device).eval()
         self.average.load_state_dict(self.model.state_dict())
         self.optimizers = optimizers(config.optimizer, self.model, config.rate, config.weight_decay)

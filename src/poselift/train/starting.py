@@ -6,9 +6,11 @@ from pathlib import Path
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from poselift.errors import UnknownNameError, WeightsError
 from poselift.io.files import atomic
-from poselift.models import weights_bytes
+from poselift.models import LIFTERS, named, weights_bytes, weights_record
 from poselift.models.export import LEAST_HALVED
+from poselift.models.stored import is_stored
 from poselift.train import checkpoint
 
 
@@ -20,8 +22,21 @@ def starting_weights(start: str) -> dict[str, Tensor]:
     last = Path(start) / checkpoint.LAST
     if last.is_file():
         return checkpoint.under("average", checkpoint.load(last)[0])
+    if named(start) not in LIFTERS and not is_stored(start):
+        ship = [name for name in LIFTERS if "network_file" in (weights_record(name) or {})]
+        raise UnknownNameError("run or lifter to start from", start, ship)
     weights = load(weights_bytes(start, "network"))
     return {name: x.float() if x.is_floating_point() else x for name, x in weights.items()}
+
+
+def begin(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Put the weights into a fresh network. Raises WeightsError where they are another's."""
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        what = f"weights to start {type(model).__name__} from"
+        found = f"{sum(x.numel() for x in weights.values()):,} numbers of another network"
+        raise WeightsError(what, expected="those of the same network", found=found) from error
 
 
 def write_network(model: nn.Module, name: str, folder: Path) -> dict[str, str]:
