@@ -153,7 +153,7 @@ def test_a_run_can_start_from_another(finished, tiny_pack, tmp_path):
 
 @pytest.mark.parametrize("lifter", ["strided-27", "river-nano"])
 def test_bf16_is_used_where_the_machine_multiplies_it(lifter, monkeypatch):
-    """Elsewhere training would take a hundred times as long."""
+    """Elsewhere a product of large matrices takes two hundred times as long."""
     config = TrainConfig(lifter=lifter)
     for can, known in ((False, {}), (False, {"avx512_bf16": False}), (True, {"amx_bf16": True})):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda known=known: known)

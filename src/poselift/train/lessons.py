@@ -32,7 +32,7 @@ class Lesson(Protocol):
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether a machine multiplies 16-bit matrices itself; a CPU that does not is 200 times slower.
+    """Whether a machine multiplies 16-bit matrices itself; else a large product is 200 times slower.
 
     A torch before 2.10 does not say of a CPU: then False.
     """
