@@ -34,7 +34,7 @@ class Lesson(Protocol):
 def multiplies_bf16(device: torch.device) -> bool:
     """Whether a machine multiplies 16-bit matrices itself; else a large product is 200 times slower.
 
-    A torch before 2.10 does not say of a CPU: then False.
+    An older torch does not say it of a CPU: then False.
     """
     if device.type != "cpu":
         return True

@@ -55,11 +55,12 @@ def ship(
     """Export, check against torch, judge through onnxruntime, write `<name>.onnx` and `.json`.
 
     The network's weights lie beside it, so that training can start from them. `river` gets its step
-    too, and honest scales of its uncertainty. Returns the path by which the
-    weights are loaded and the results. Raises WeightsError where the file is over 10 MB, InputError
-    for an ablation that the product cannot run.
+    too, and honest scales of its uncertainty. Returns the path by which the weights are loaded and
+    the results. Raises WeightsError where a file is over 10 MB, InputError for an ablation that the
+    product cannot run, UnknownNameError where the run that this one started from is gone.
     """
     model, record, facts = product_network(run)
+    commands = _commands(facts)
     out.mkdir(parents=True, exist_ok=True)
     card, exported = write_graphs(model, record, out, half=True)
     card |= write_network(model, record.name, out)
@@ -76,7 +77,7 @@ def ship(
     card |= {
         "licence": "Apache-2.0",
         "made": datetime.now(UTC).date().isoformat(),
-        "command": _commands(facts),
+        "command": commands,
         "trained_steps": facts["step"],
         "training": facts["config"],
         "export_difference_m": exported.half_difference_m,
@@ -139,7 +140,7 @@ def _commands_before(start: str) -> list[str]:
     """Those that made the run, or the lifter, from which another run started."""
     last = Path(start) / checkpoint.LAST
     if not last.is_file():
-        return [*(weights_record(start) or {})["command"]]
+        return [*(weights_record(start) or {}).get("command", ())]
     before = checkpoint.load(last)[1]
     *earlier, latest = _commands(before)
     return [*earlier, f"{latest}  # stopped at step {before['step']}"]
