@@ -32,7 +32,7 @@ class Lesson(Protocol):
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether a machine multiplies 16-bit matrices itself; else large products are 200 times slower.
+    """Whether a machine multiplies 16-bit matrices itself: else large ones take 200 times as long.
 
     An older torch does not say it of a CPU: then False.
     """
