@@ -77,7 +77,10 @@ def exp_power(
 
 
 def exp_power_radius(level: Array) -> Array:
-    """Within which r, in scales, a share `level` of the truths is claimed to lie."""
+    """Within which r (...), in scales, shares `level` (...) of the truths are claimed to lie.
+
+    NaN for shares outside 0 to 1.
+    """
     return gammaincinv(3 / POWER, level) ** (1 / POWER)
 
 
